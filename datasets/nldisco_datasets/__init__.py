@@ -1,0 +1,1 @@
+"""Bundled recordings and simulators with known truth."""

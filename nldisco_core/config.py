@@ -1,0 +1,194 @@
+"""Configurations: strict, frozen, and read from presets, TOML files and ``--set`` flags, in that order."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nldisco_core.errors import ConfigError, unknown_name
+
+__all__ = [
+    "BinConfig",
+    "Config",
+    "ModelConfig",
+    "PreprocessConfig",
+    "RunConfig",
+    "SplitConfig",
+    "merge",
+    "parse",
+    "parse_assignments",
+    "read_toml",
+]
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, no unknown keys, no coercion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModelConfig(Config):
+    """What every latent model's configuration has.
+
+    `seeds` holds one seed per instance; the instances are trained or fitted side by side.
+    """
+
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    def matched(self, *, n_latents: int, l0: float, n_units: int) -> ModelConfig:
+        """This configuration as a control of a model with `n_latents` latents of which `l0` are active on average.
+
+        The default changes nothing; models with a size or a sparsity override it for the fields left at their default.
+        """
+        return self
+
+
+class BinConfig(Config):
+    """From events in time to bins."""
+
+    bin_s: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    epoch: str | None = None
+    trials: str | None = None
+    only_trials: bool = False
+    signals: tuple[str, ...] | None = None
+
+
+class PreprocessConfig(Config):
+    """What is done to the activity after binning; statistics come from training rows."""
+
+    smooth_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    normalise: Literal["none", "global-max", "unit-max", "z-score", "sqrt"] = "none"
+
+
+class SplitConfig(Config):
+    """Which bins are for fitting, for choosing and for reporting.
+
+    ``auto`` splits by trial where a trial table was chosen and by blocks of time where not.
+    """
+
+    by: Literal["auto", "trials", "blocks", "sessions"] = "auto"
+    train: float = Field(default=0.7, gt=0, le=1)
+    validation: float = Field(default=0.15, ge=0, lt=1)
+    test: float = Field(default=0.15, ge=0, lt=1)
+    block_s: float = Field(default=10.0, gt=0)
+    gap_s: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> SplitConfig:
+        total = self.train + self.validation + self.test
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"train + validation + test is {total:g}; expected 1")
+        return self
+
+
+class RunConfig(Config):
+    """All of a run. The sections of providers hold ``name`` and the provider's own settings."""
+
+    dataset: dict[str, Any]
+    bin: BinConfig = BinConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    split: SplitConfig = SplitConfig()
+    model: dict[str, Any]
+    mappers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    controls: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _providers_are_named(self) -> RunConfig:
+        for section in ("dataset", "model"):
+            if not isinstance(getattr(self, section).get("name"), str):
+                raise ValueError(f"{section}.name is missing")
+        return self
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def parse(config_class: type[C], values: Mapping[str, Any], *, where: str = "configuration") -> C:
+    """Check values as TOML gave them against a config class.
+
+    They go through JSON, where lists stand for tuples and quoted numbers for integer keys, which strict mode refuses in
+    Python objects.
+
+    Raises
+    ------
+    ConfigError
+        One line naming each bad key, what was found and, for unknown keys, the nearest known.
+    """
+    try:
+        return config_class.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {'; '.join(_complaints(config_class, error))}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _complaints(config_class: type[BaseModel], error: ValidationError) -> Iterable[str]:
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(config_class, problem["loc"][:-1])
+            yield unknown_name("key", str(problem["loc"][-1]), known)
+        elif problem["type"] == "missing":
+            yield f"{key} is missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = "" if not problem["loc"] else f", found {problem['input']!r}"
+            yield f"{key}: {message}{found}" if key else message
+
+
+def _fields_at(config_class: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    for part in path:
+        field = config_class.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        config_class = inner
+    return config_class.model_fields
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; `ConfigError` names the file and the line that is wrong."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"config file {path}: {error}") from error
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested tables from ``key.sub=value`` flags; values are TOML, and bare words are text.
+
+    >>> parse_assignments(["model.lr=1e-3", "bin.epoch=wake", "model.levels={8=1,16=2}"])
+    {'model': {'lr': 0.001, 'levels': {'8': 1, '16': 2}}, 'bin': {'epoch': 'wake'}}
+    """
+    tables: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not all(part.strip() for part in key.split(".")):
+            raise ConfigError(f"--set {assignment!r} is not of the form key.sub=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        for part in reversed(key.split(".")):
+            value = {part.strip(): value}
+        tables = merge(tables, value)
+    return tables
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two sets of nested tables; where both hold a key, `above` wins, tables are merged."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

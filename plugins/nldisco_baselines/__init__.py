@@ -1,0 +1,1 @@
+"""Linear and matching-pursuit baselines on scikit-learn, and the units themselves."""

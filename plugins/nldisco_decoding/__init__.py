@@ -1,0 +1,1 @@
+"""How well behaviour can be read from latents on held-out data."""

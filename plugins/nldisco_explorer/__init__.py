@@ -1,0 +1,1 @@
+"""The browser explorer of a run."""

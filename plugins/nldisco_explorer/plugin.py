@@ -1,0 +1,3 @@
+"""What this plugin offers."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Recordings in NWB 2 files, read lazily through pynwb."""

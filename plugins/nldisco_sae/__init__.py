@@ -1,0 +1,1 @@
+"""Sparse autoencoders of population activity."""

@@ -1,0 +1,1 @@
+"""How selective each latent is for what the animal did or saw."""
