@@ -53,7 +53,7 @@ class Covariate:
     @property
     def defined(self) -> NDArray[np.bool_]:
         """(n_bins,) True where every channel has a value."""
-        return ~np.isnan(self.values).any(axis=1)
+        return np.asarray(~np.isnan(self.values).any(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +65,8 @@ class BinnedSession:
     activity : (n_bins, n_units) counts, rates (Hz) or continuous values
     units : unit table, one row per unit
     start_ns : (n_bins,) int64, start of each bin in ns of the session clock, increasing; gaps are allowed
-    observed : (n_bins, n_units) bool, False where the unit was not recorded (its activity there is 0 and means nothing);
-        None means all observed
+    observed : (n_bins, n_units) bool, False where the unit was not recorded (its activity there is 0 and means
+        nothing); None means all observed
     trial : (n_bins,) int32, row of the trial table that wholly holds the bin, -1 for none
     trials : the chosen trial table, None where trials were not asked for
     covariates : variables by name
@@ -94,10 +94,14 @@ class BinnedSession:
         if len(self.units) != n_units:
             raise DataError(f"{where}: {len(self.units)} units in the table for {n_units} columns of activity")
         if self.observed is not None and self.observed.shape != self.activity.shape:
-            raise DataError(f"{where}: the mask of observed entries is {self.observed.shape}, activity {self.activity.shape}")
+            raise DataError(
+                f"{where}: the mask of observed entries is {self.observed.shape}, activity {self.activity.shape}"
+            )
         for covariate in self.covariates.values():
             if len(covariate.values) != n_bins:
-                raise DataError(f"{where}: covariate {covariate.name!r} has {len(covariate.values)} rows for {n_bins} bins")
+                raise DataError(
+                    f"{where}: covariate {covariate.name!r} has {len(covariate.values)} rows for {n_bins} bins"
+                )
         for name in ("activity", "start_ns", "trial", "split"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
         if self.observed is not None:
@@ -106,10 +110,12 @@ class BinnedSession:
 
     @property
     def n_bins(self) -> int:
+        """Number of bins."""
         return int(self.activity.shape[0])
 
     @property
     def n_units(self) -> int:
+        """Number of units."""
         return int(self.activity.shape[1])
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> BinnedSession:
@@ -303,7 +309,9 @@ class Binned:
         first = having[0]
         for other in having[1:]:
             if (other.kind, other.channels, other.period) != (first.kind, first.channels, first.period):
-                raise DataError(f"variable {name!r} is {first.kind} in one session and {other.kind} in another, or differs in channels")
+                raise DataError(
+                    f"variable {name!r} is {first.kind} in one session and {other.kind} in another, or has other channels"
+                )
         categories = first.categories and tuple(dict.fromkeys(c for item in having for c in item.categories or ()))
         parts = []
         for session in self.sessions:
@@ -323,7 +331,8 @@ class Binned:
     def rows(self, mask: NDArray[np.bool_]) -> Binned:
         """The same data with only the bins where the stacked (n_bins,) mask is True; empty sessions are dropped."""
         offsets = self.row_offsets
-        kept, statistics = [], []
+        kept: list[BinnedSession] = []
+        statistics: list[UnitStatistics] = []
         for index, session in enumerate(self.sessions):
             part = mask[offsets[index] : offsets[index + 1]]
             if part.any():
@@ -363,7 +372,7 @@ class Binned:
             raise DataError(f"a window of {n_bins} bins; expected at least 1")
         segments = self.segments
         starts = np.arange(max(len(segments) - n_bins + 1, 0), dtype=np.int64)
-        return starts[segments[starts] == segments[starts + n_bins - 1]]
+        return np.asarray(starts[segments[starts] == segments[starts + n_bins - 1]])
 
     def by_trial(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         """Session index, trial row and stacked rows of each trial that holds at least one bin."""

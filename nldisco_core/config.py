@@ -41,10 +41,17 @@ class ModelConfig(Config):
 
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
 
-    def matched(self, *, n_latents: int, l0: float, n_units: int) -> ModelConfig:
-        """This configuration as a control of a model with `n_latents` latents of which `l0` are active on average.
+    def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
+        """This configuration as a control of another model.
 
-        The default changes nothing; models with a size or a sparsity override it for the fields left at their default.
+        Fields left at their default (not in `model_fields_set`) take what makes the comparison fair: the same number of
+        latents, sparsity or seeds. The default implementation changes nothing.
+
+        Parameters
+        ----------
+        reference : configuration of the model that is controlled
+        n_latents, l0 : its latents, and how many of them are active per bin on average (on validation rows)
+        n_units : units of the recording
         """
         return self
 

@@ -1,7 +1,7 @@
 """What others supply: datasets, latent models and their capabilities, mappers and views.
 
-Everything is made as ``Class(config)`` where its provider names a config, as ``Class()`` where it does not. A config is a
-frozen pydantic model (`nldisco_core.config.Config`) that holds all choices, seeds included.
+Everything is made as ``Class(config)`` where its provider names a config, as ``Class()`` where it does not. A config is
+a frozen pydantic model (`nldisco_core.config.Config`) that holds all choices, seeds included.
 """
 
 from __future__ import annotations
@@ -246,8 +246,9 @@ class LiveView(Protocol):
 class View(Protocol):
     """One tile of the explorer.
 
-    `title` heads the tile; `page` is the page it stands on (``overview``, ``mappings``, ``latent``, …); `needs` names what a
-    run must hold (``trials``, ``position``, ``mapping``, ``dictionary``, ``circular``, …): the host says why a tile is absent.
+    `title` heads the tile; `page` is the page it stands on (``overview``, ``mappings``, ``latent``, …); `needs` names
+    what a run must hold (``trials``, ``position``, ``mapping``, ``dictionary``, ``circular``, …): the host says why a
+    tile is absent.
     """
 
     title: ClassVar[str]

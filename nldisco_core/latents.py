@@ -26,15 +26,15 @@ class LatentSpace:
 
     Attributes
     ----------
-    codes : per instance a (n_rows, n_latents) `scipy.sparse.csc_array` (canonical: sorted, no explicit zeros), or one dense
-        (n_instances, n_rows, n_latents) array
+    codes : per instance a (n_rows, n_latents) `scipy.sparse.csc_array` (canonical: sorted, no explicit zeros), or one
+        dense (n_instances, n_rows, n_latents) array
     session_ids, row_offsets : rows ``row_offsets[s]:row_offsets[s + 1]`` belong to session ``session_ids[s]``
     row_kind : what a row stands for, a bin or a trial
     code_kind : ``nonnegative`` (zero means inactive) or ``signed``
     defined : (n_rows,) bool, rows the model speaks of; elsewhere its activations mean nothing. None means all
     level_sizes : for nested models the number of latents of each level, ascending; the last is n_latents
-    level_masks : where selection is per level: per instance (nnz,) uint8 aligned with ``codes[i].data``, bit l set where the
-        activation is selected at level l. None means an activation counts at every level that holds its latent
+    level_masks : where selection is per level: per instance (nnz,) uint8 aligned with ``codes[i].data``, bit l set
+        where the activation is selected at level l. None means an activation counts at every level that holds its latent
     label_use : what the model was told about behaviour
     """
 
@@ -61,24 +61,32 @@ class LatentSpace:
                 for array in (code.data, code.indices, code.indptr):
                     array.flags.writeable = False
         if len(self.row_offsets) != len(self.session_ids) + 1 or self.row_offsets[-1] != self.n_rows:
-            raise DataError(f"row offsets {self.row_offsets} do not fit {self.n_rows} rows of {len(self.session_ids)} sessions")
-        if self.level_sizes and (list(self.level_sizes) != sorted(set(self.level_sizes)) or self.level_sizes[-1] != self.n_latents):
+            raise DataError(
+                f"row offsets {self.row_offsets} do not fit {self.n_rows} rows of {len(self.session_ids)} sessions"
+            )
+        if self.level_sizes and (
+            list(self.level_sizes) != sorted(set(self.level_sizes)) or self.level_sizes[-1] != self.n_latents
+        ):
             raise DataError(f"levels {self.level_sizes} must ascend and end at the {self.n_latents} latents")
 
     @property
     def is_sparse(self) -> bool:
+        """Whether `codes` are sparse."""
         return not isinstance(self.codes, np.ndarray)
 
     @property
     def n_instances(self) -> int:
+        """Number of replicas."""
         return len(self.codes)
 
     @property
     def n_rows(self) -> int:
+        """Rows of all sessions together."""
         return int(self.codes[0].shape[0])
 
     @property
     def n_latents(self) -> int:
+        """Number of latents of one instance."""
         return int(self.codes[0].shape[1])
 
     @property
@@ -89,15 +97,17 @@ class LatentSpace:
     @property
     def level_of_latent(self) -> NDArray[np.int32]:
         """(n_latents,) first level that holds each latent; zeros where there are no levels."""
-        return np.searchsorted(np.array(self.level_sizes or (self.n_latents,)), np.arange(self.n_latents), side="right").astype(np.int32)
+        return np.searchsorted(
+            np.array(self.level_sizes or (self.n_latents,)), np.arange(self.n_latents), side="right"
+        ).astype(np.int32)
 
     def dense(self, instance: int = 0, *, level: int = -1) -> NDArray[Any]:
-        """(n_rows, n_latents) activations of one instance; latents beyond the level are zero. Deepest level by default."""
+        """(n_rows, n_latents) activations of one instance, the deepest level by default; latents beyond it are zero."""
         if isinstance(self.codes, np.ndarray):
             level_index = range(self.n_levels)[level]
             if level_index == self.n_levels - 1:
                 return np.asarray(self.codes[instance])
-            values = self.codes[instance].copy()
+            values: NDArray[Any] = self.codes[instance].copy()
             values[:, self.level_sizes[level_index] :] = 0
             return values
         return np.asarray(self.csc(instance, level=level).toarray())

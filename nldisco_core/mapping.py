@@ -73,7 +73,9 @@ class MapperResult:
         if wrong:
             raise DataError(f"mapping table: {'; '.join(wrong)}; make it with mapping_table()")
         object.__setattr__(self, "table", self.table.reset_index(drop=True))
-        object.__setattr__(self, "arrays", MappingProxyType({k: read_only(np.asarray(v)) for k, v in self.arrays.items()}))
+        object.__setattr__(
+            self, "arrays", MappingProxyType({k: read_only(np.asarray(v)) for k, v in self.arrays.items()})
+        )
 
 
 def mapping_table(columns: Mapping[str, Any]) -> pd.DataFrame:

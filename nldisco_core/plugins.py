@@ -49,6 +49,7 @@ class PluginRecord:
 
     @property
     def state(self) -> str:
+        """``ok`` or ``BROKEN`` with the reason."""
         return "ok" if self.reason is None else f"BROKEN {self.reason}"
 
 
@@ -62,6 +63,7 @@ class Listed:
 
     @property
     def name(self) -> str:
+        """How users ask for the provider."""
         return self.provider.name
 
     def load(self) -> Any:
@@ -215,7 +217,9 @@ def discover(*, only: Iterable[str] | None = None, files: Sequence[Path] = ()) -
         only = [name.strip() for name in os.environ["NLDISCO_PLUGINS"].split(",") if name.strip()]
     wanted = None if only is None else set(only)
     found = Registry()
-    entry_points = [point for point in importlib.metadata.entry_points(group=_GROUP) if wanted is None or point.name in wanted]
+    entry_points = [
+        point for point in importlib.metadata.entry_points(group=_GROUP) if wanted is None or point.name in wanted
+    ]
     entry_points.sort(key=lambda point: (_distribution(point)[0] != _OWN_DISTRIBUTION, point.name))
     for point in entry_points:
         distribution, version = _distribution(point)

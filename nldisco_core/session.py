@@ -115,7 +115,9 @@ class Signal:
                 f"signal {self.name!r}: {times.shape} times for {values.shape} values; expected one row per time"
             )
         if not np.isfinite(times).all():
-            raise InvalidRecording(f"signal {self.name!r}: {np.count_nonzero(~np.isfinite(times))} times are not finite")
+            raise InvalidRecording(
+                f"signal {self.name!r}: {np.count_nonzero(~np.isfinite(times))} times are not finite"
+            )
         if len(times) > 1 and not (np.diff(times) > 0).all():
             raise InvalidRecording(f"signal {self.name!r}: times must increase strictly")
         if (self.kind == "circular") != (self.period is not None):
@@ -294,12 +296,18 @@ class IntervalTable:
     def __post_init__(self) -> None:
         missing = [column for column in ("start_s", "stop_s", *self.events) if column not in self.frame.columns]
         if missing:
-            raise InvalidRecording(f"interval table lacks {', '.join(missing)}; it has {', '.join(map(str, self.frame.columns))}")
+            raise InvalidRecording(
+                f"interval table lacks {', '.join(missing)}; it has {', '.join(map(str, self.frame.columns))}"
+            )
         bounds = self.frame[["start_s", "stop_s"]].to_numpy(dtype=np.float64)
         if not np.isfinite(bounds).all():
-            raise InvalidRecording(f"interval table: row {int(np.flatnonzero(~np.isfinite(bounds).all(axis=1))[0])} has no finite start and stop")
+            raise InvalidRecording(
+                f"interval table: row {int(np.flatnonzero(~np.isfinite(bounds).all(axis=1))[0])} has no finite bounds"
+            )
         if (bounds[:, 1] < bounds[:, 0]).any():
-            raise InvalidRecording(f"interval table: row {int(np.flatnonzero(bounds[:, 1] < bounds[:, 0])[0])} ends before it starts")
+            raise InvalidRecording(
+                f"interval table: row {int(np.flatnonzero(bounds[:, 1] < bounds[:, 0])[0])} ends before it starts"
+            )
         if (np.diff(bounds[:, 0]) < 0).any():
             raise InvalidRecording("interval table: rows must be ordered by start_s")
         object.__setattr__(self, "frame", self.frame.reset_index(drop=True))
@@ -310,7 +318,7 @@ class IntervalTable:
     @property
     def bounds_s(self) -> NDArray[np.float64]:
         """(n_rows, 2) start and stop of each row (s)."""
-        return self.frame[["start_s", "stop_s"]].to_numpy(dtype=np.float64)
+        return np.asarray(self.frame[["start_s", "stop_s"]], dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -366,7 +374,9 @@ class Session:
             raise InvalidRecording(f"{where}: unit id {repeated.iloc[0]!r} occurs more than once")
         activity = [source for source in (self.spike_times, self.traces, self.prebinned) if source is not None]
         if len(activity) != 1:
-            raise InvalidRecording(f"{where}: needs exactly one of spike_times, traces and prebinned; got {len(activity)}")
+            raise InvalidRecording(
+                f"{where}: needs exactly one of spike_times, traces and prebinned; got {len(activity)}"
+            )
         n_units = len(activity[0]) if isinstance(activity[0], SpikeTrains) else activity[0].source.shape[1]
         if n_units != len(self.units):
             raise InvalidRecording(f"{where}: activity of {n_units} units for a table of {len(self.units)}")
@@ -379,6 +389,7 @@ class Session:
 
     @property
     def n_units(self) -> int:
+        """Number of units."""
         return len(self.units)
 
     @property
@@ -402,7 +413,9 @@ class Session:
             No such table; the message lists those there are.
         """
         if name not in self.intervals:
-            raise InvalidRecording(f"session {self.session_id!r}: {unknown_name('interval table', name, self.intervals)}")
+            raise InvalidRecording(
+                f"session {self.session_id!r}: {unknown_name('interval table', name, self.intervals)}"
+            )
         return self.intervals[name]
 
 

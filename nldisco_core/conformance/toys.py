@@ -19,7 +19,7 @@ def toy_session(*, n_units: int = 6, duration_s: float = 60.0, seed: int = 0, se
     """
     rng = np.random.default_rng(seed)
     step_s = 0.01
-    times = np.arange(round(duration_s / step_s)) * step_s
+    times = np.arange(round(duration_s / step_s), dtype=np.float64) * step_s
     heading = np.cumsum(rng.standard_normal(len(times))) * np.sqrt(step_s) % (2 * np.pi)
     preferred = 2 * np.pi * np.arange(n_units) / n_units
     rate_hz = 1 + 20 * np.exp(3 * (np.cos(heading[:, None] - preferred) - 1))
@@ -64,7 +64,7 @@ def toy_binned(
 ) -> Binned:
     """Poisson counts of units tuned to a heading, split into thirds of blocks, with a discrete and a linear variable.
 
-    Unit i prefers heading ``2 pi i / n_units``. Covariates: ``heading`` (circular, rad), ``speed`` (linear, pure noise),
+    Unit i prefers heading ``2 pi i / n_units``. Covariates: ``heading`` (circular, rad), ``speed`` (linear, noise),
     ``place`` (position, cm), ``side`` (discrete, constant within a trial). The first bins of ``heading`` are NaN.
     """
     sessions = []
@@ -83,8 +83,12 @@ def toy_binned(
         covariates = (
             Covariate(name="heading", values=heading_seen, kind="circular", period=2 * np.pi, physical_unit="rad"),
             Covariate(name="speed", values=rng.standard_normal(n_bins), kind="linear", physical_unit="cm/s"),
-            Covariate(name="place", values=rng.random((n_bins, 2)), kind="position", physical_unit="cm", channels=("x", "y")),
-            Covariate(name="side", values=side_of_trial[trial], kind="discrete", source="trial", categories=("left", "right")),
+            Covariate(
+                name="place", values=rng.random((n_bins, 2)), kind="position", physical_unit="cm", channels=("x", "y")
+            ),
+            Covariate(
+                name="side", values=side_of_trial[trial], kind="discrete", source="trial", categories=("left", "right")
+            ),
         )
         sessions.append(
             BinnedSession(

@@ -23,3 +23,9 @@ def nldisco_latent_models() -> Iterator[Provider]:
         config="nldisco_sae.config:RandomEncoderConfig",
         summary="The same architecture untrained, with calibrated thresholds: a control.",
     )
+    yield Provider(
+        name="unit-shuffled-sae",
+        target="nldisco_sae.unit_shuffled:UnitShuffledSAE",
+        config="nldisco_sae.config:UnitShuffledConfig",
+        summary="matryoshka-sae trained on units shifted independently in time: a control.",
+    )

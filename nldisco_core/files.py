@@ -1,0 +1,391 @@
+"""How values are kept on disk: binned data, latents, mappings and dictionaries, in Parquet, npy, npz and JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.binned import Binned, BinnedSession, Covariate, Preprocessing, UnitStatistics
+from nldisco_core.errors import RunError, SchemaTooNew
+from nldisco_core.interfaces import Dictionary
+from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.session import IntervalTable
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "read_binned",
+    "read_dictionary",
+    "read_json",
+    "read_latents",
+    "read_mapping",
+    "read_table",
+    "whole_folder",
+    "write_binned",
+    "write_dictionary",
+    "write_json",
+    "write_latents",
+    "write_mapping",
+    "write_table",
+]
+
+SCHEMA_VERSION = 1
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` only when everything in it was written.
+
+    Raises
+    ------
+    RunError
+        The disk is full or cannot be written to; nothing is left behind.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        old = folder.with_name(f"{folder.name}.old")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise writing_failed(folder, error) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def writing_failed(folder: Path, error: OSError) -> RunError:
+    """The stated problem behind a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"the disk is full: {folder} was not written; free space or choose another --runs-dir")
+    return RunError(f"cannot write {error.filename or folder}: {error.strerror or error}; choose another --runs-dir")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old or the new file, never a part."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2, allow_nan=True)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of ours; `SchemaTooNew` where a later version wrote it, `RunError` where it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; the run is damaged or was not finished") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} does not hold a JSON object")
+    version = content.get("schema_version", SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{path} has schema {version}; this version reads up to {SCHEMA_VERSION}: update nldisco-core"
+        )
+    return content
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet; columns of mixed Python objects become text."""
+    flat = frame.copy()
+    for column in flat.select_dtypes("object").columns:
+        flat[column] = flat[column].map(str)
+    flat.to_parquet(path, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet table; `RunError` where it is missing or damaged."""
+    frame: pd.DataFrame = _reading(path, lambda: pd.read_parquet(path))
+    return frame
+
+
+def _reading(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; the run is damaged") from None
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = _reading(path, lambda: np.load(path, mmap_mode="r"))
+    return array
+
+
+def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> None:
+    """Write data as they were binned, and how they were preprocessed afterwards.
+
+    Parameters
+    ----------
+    data : before preprocessing
+    preprocessing : of the data the model saw; applied again when the run is read
+    """
+    folder.mkdir()
+    sessions = []
+    for index, session in enumerate(data.sessions):
+        part = folder / f"session-{index:03d}"
+        part.mkdir()
+        np.save(part / "activity.npy", session.activity)
+        if session.observed is not None:
+            np.save(part / "observed.npy", np.packbits(session.observed, axis=1))
+        columns: dict[str, Any] = {"start_ns": session.start_ns, "trial": session.trial, "split": session.split}
+        for covariate in session.covariates.values():
+            for channel, values in zip(covariate.channels, covariate.values.T, strict=True):
+                columns[_column(covariate, channel)] = values
+        write_table(part / "bins.parquet", pd.DataFrame(columns))
+        write_table(part / "units.parquet", session.units)
+        if session.trials is not None:
+            write_table(part / "trials.parquet", session.trials.frame)
+        sessions.append(
+            {
+                "session_id": session.session_id,
+                "trial_events": None if session.trials is None else list(session.trials.events),
+                "warnings": list(session.warnings),
+                "covariates": [_covariate_json(covariate) for covariate in session.covariates.values()],
+            }
+        )
+    np.savez(
+        folder / "statistics.npz",
+        **{
+            f"{name}_{i}": getattr(s, name)
+            for i, s in enumerate(preprocessing.statistics)
+            for name in ("offset", "scale")
+        },
+    )
+    write_json(
+        folder / "binned.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "bin_s": data.bin_s,
+            "activity_kind": data.activity_kind,
+            "smooth_s": preprocessing.smooth_s,
+            "normalise": preprocessing.normalise,
+            "n_statistics": len(preprocessing.statistics),
+            "sessions": sessions,
+        },
+    )
+
+
+def read_binned(folder: Path) -> tuple[Binned, Preprocessing]:
+    """Data as they were binned (activity memory-mapped), and the preprocessing the model saw."""
+    about = read_json(folder / "binned.json")
+    sessions = []
+    for index, stated in enumerate(about["sessions"]):
+        part = folder / f"session-{index:03d}"
+        bins = read_table(part / "bins.parquet")
+        activity = _read_npy(part / "activity.npy")
+        observed = None
+        if (part / "observed.npy").exists():
+            packed = np.load(part / "observed.npy")
+            observed = np.unpackbits(packed, axis=1, count=activity.shape[1]).astype(bool)
+        trials = None
+        if stated["trial_events"] is not None:
+            trials = IntervalTable(read_table(part / "trials.parquet"), events=tuple(stated["trial_events"]))
+        sessions.append(
+            BinnedSession(
+                session_id=stated["session_id"],
+                activity=activity,
+                units=read_table(part / "units.parquet"),
+                start_ns=bins["start_ns"].to_numpy(np.int64),
+                trial=bins["trial"].to_numpy(np.int32),
+                split=bins["split"].to_numpy(np.int8),
+                observed=observed,
+                trials=trials,
+                covariates=MappingProxyType({item["name"]: _covariate(item, bins) for item in stated["covariates"]}),
+                warnings=tuple(stated["warnings"]),
+            )
+        )
+    with np.load(folder / "statistics.npz") as arrays:
+        statistics = tuple(
+            UnitStatistics(offset=arrays[f"offset_{i}"], scale=arrays[f"scale_{i}"])
+            for i in range(about["n_statistics"])
+        )
+    data = Binned(sessions=tuple(sessions), bin_s=about["bin_s"], activity_kind=about["activity_kind"])
+    return data, Preprocessing(smooth_s=about["smooth_s"], normalise=about["normalise"], statistics=statistics)
+
+
+def _column(covariate: Covariate, channel: str) -> str:
+    return covariate.name if len(covariate.channels) == 1 else f"{covariate.name}.{channel}"
+
+
+def _covariate_json(covariate: Covariate) -> dict[str, Any]:
+    fields = ("name", "kind", "source", "period", "physical_unit", "channels", "categories")
+    return {field: getattr(covariate, field) for field in fields}
+
+
+def _covariate(stated: Mapping[str, Any], bins: pd.DataFrame) -> Covariate:
+    settings = dict(stated)
+    settings["channels"] = tuple(stated["channels"])
+    settings["categories"] = None if stated["categories"] is None else tuple(stated["categories"])
+    empty = Covariate(values=np.empty((0, len(settings["channels"]))), **settings)
+    return replace(
+        empty, values=np.stack([bins[_column(empty, c)].to_numpy(np.float64) for c in empty.channels], axis=1)
+    )
+
+
+def write_latents(folder: Path, latents: Latents) -> None:
+    """Write every space: sparse ones as Parquet sorted by instance, latent, session and bin, dense ones as npy."""
+    folder.mkdir()
+    for name, space in latents.spaces.items():
+        if space.is_sparse:
+            _write_sparse(folder / f"{name}.parquet", space)
+        else:
+            np.save(folder / f"{name}.npy", np.asarray(space.codes))
+        if space.defined is not None:
+            np.save(folder / f"{name}.defined.npy", space.defined)
+        write_json(
+            folder / f"{name}.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "sparse": space.is_sparse,
+                "n_instances": space.n_instances,
+                "n_rows": space.n_rows,
+                "n_latents": space.n_latents,
+                "session_ids": space.session_ids,
+                "row_offsets": space.row_offsets.tolist(),
+                "row_kind": space.row_kind,
+                "code_kind": space.code_kind,
+                "level_sizes": space.level_sizes,
+                "label_use": space.label_use,
+            },
+        )
+
+
+def _write_sparse(path: Path, space: LatentSpace) -> None:
+    codes = [space.codes[instance] for instance in range(space.n_instances)]
+    fields = [
+        ("session", pa.int32()),
+        ("bin", pa.int32()),
+        ("instance", pa.int32()),
+        ("latent", pa.int32()),
+        ("activation", pa.float32()),
+    ]
+    if space.level_masks is not None:
+        fields.append(("level_mask", pa.uint8()))
+    schema = pa.schema(fields)
+    with pq.ParquetWriter(path, schema) as writer:
+        for instance, code in enumerate(codes):
+            assert isinstance(code, sparse.csc_array)  # dense codes are written by the caller
+            session = np.searchsorted(space.row_offsets, code.indices, side="right").astype(np.int32) - 1
+            columns = [
+                session,
+                (code.indices - space.row_offsets[session]).astype(np.int32),
+                np.full(code.nnz, instance, dtype=np.int32),
+                np.repeat(np.arange(space.n_latents, dtype=np.int32), np.diff(code.indptr)),
+                code.data.astype(np.float32),
+            ]
+            if space.level_masks is not None:
+                columns.append(space.level_masks[instance])
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def read_latents(folder: Path) -> Latents:
+    """All spaces of a folder written by `write_latents`."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is missing; the run is damaged")
+    return Latents({path.stem: _read_space(folder, path.stem) for path in sorted(folder.glob("*.json"))})
+
+
+def _read_space(folder: Path, name: str) -> LatentSpace:
+    about = read_json(folder / f"{name}.json")
+    offsets = np.array(about["row_offsets"], dtype=np.int64)
+    codes: tuple[sparse.csc_array, ...] | NDArray[Any]
+    masks: tuple[NDArray[np.uint8], ...] | None = None
+    if about["sparse"]:
+        codes, masks = _read_sparse(folder / f"{name}.parquet", about, offsets)
+    else:
+        codes = _read_npy(folder / f"{name}.npy")
+    defined = folder / f"{name}.defined.npy"
+    return LatentSpace(
+        codes=codes,
+        session_ids=tuple(about["session_ids"]),
+        row_offsets=offsets,
+        row_kind=about["row_kind"],
+        code_kind=about["code_kind"],
+        defined=np.load(defined) if defined.exists() else None,
+        level_sizes=tuple(about["level_sizes"]),
+        level_masks=masks,
+        label_use=about["label_use"],
+    )
+
+
+def _read_sparse(
+    path: Path, about: Mapping[str, Any], offsets: NDArray[np.int64]
+) -> tuple[tuple[sparse.csc_array, ...], tuple[NDArray[np.uint8], ...] | None]:
+    table = _reading(path, lambda: pq.read_table(path))
+    instance = table["instance"].to_numpy()
+    row = table["bin"].to_numpy() + offsets[table["session"].to_numpy()]
+    bounds = np.searchsorted(instance, np.arange(about["n_instances"] + 1))
+    latent, activation = table["latent"].to_numpy(), table["activation"].to_numpy()
+    mask: NDArray[Any] | None = table["level_mask"].to_numpy() if "level_mask" in table.column_names else None
+    codes: list[sparse.csc_array] = []
+    masks: list[NDArray[Any]] = []
+    for first, last in pairwise(bounds):
+        indptr = np.searchsorted(latent[first:last], np.arange(about["n_latents"] + 1))
+        shape = (about["n_rows"], about["n_latents"])
+        codes.append(sparse.csc_array((activation[first:last], row[first:last], indptr), shape=shape))
+        if mask is not None:
+            masks.append(mask[first:last])
+    return tuple(codes), tuple(masks) or None
+
+
+def write_dictionary(folder: Path, dictionary: Dictionary) -> None:
+    """Write a model's dictionary so that a run can be looked at without the model."""
+    np.save(folder / "dictionary.npy", dictionary.values)
+    about = {"schema_version": SCHEMA_VERSION, "unit_ids": dictionary.unit_ids, "lags_s": dictionary.lags_s}
+    write_json(folder / "dictionary.json", about)
+
+
+def read_dictionary(folder: Path) -> Dictionary | None:
+    """The dictionary in a folder, None where the model has none."""
+    if not (folder / "dictionary.json").exists():
+        return None
+    about = read_json(folder / "dictionary.json")
+    values = _read_npy(folder / "dictionary.npy")
+    return Dictionary(values=values, unit_ids=tuple(map(tuple, about["unit_ids"])), lags_s=tuple(about["lags_s"]))
+
+
+def write_mapping(folder: Path, result: MapperResult) -> None:
+    """Write a mapping into an existing folder."""
+    result.table.to_parquet(folder / "table.parquet", index=False)
+    arrays: dict[str, Any] = {name.replace("/", "\\"): array for name, array in result.arrays.items()}
+    np.savez_compressed(folder / "arrays.npz", **arrays)
+    write_json(folder / "mapping.json", {"schema_version": SCHEMA_VERSION, "notes": result.notes})
+
+
+def read_mapping(folder: Path) -> MapperResult:
+    """A mapping written by `write_mapping`."""
+    about = read_json(folder / "mapping.json")
+    with np.load(folder / "arrays.npz") as stored:
+        arrays = {name.replace("\\", "/"): stored[name] for name in stored.files}
+    table = read_table(folder / "table.parquet")
+    return MapperResult(
+        table=mapping_table({name: table[name] for name in table.columns}), arrays=arrays, notes=tuple(about["notes"])
+    )

@@ -1,0 +1,326 @@
+"""From a configuration to a finished run: load, bin, split, preprocess, fit, evaluate, control, map."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nldisco_core.binned import SPLITS, Binned
+from nldisco_core.binning import bin_sessions
+from nldisco_core.composition import Plan, compose, mapper_named, plan
+from nldisco_core.config import ModelConfig, RunConfig
+from nldisco_core.errors import IncompatibleData
+from nldisco_core.files import write_binned
+from nldisco_core.interfaces import Dictionary, FitReport, HasDictionary, LatentModel, Mapper
+from nldisco_core.latents import Latents
+from nldisco_core.metrics import Evaluation, evaluate
+from nldisco_core.monitoring import FitMonitor
+from nldisco_core.plugins import Listed
+from nldisco_core.preprocessing import preprocess
+from nldisco_core.provenance import environment, fingerprint, provider_record
+from nldisco_core.relations import copy_or_composite, seed_match, seed_match_nulls
+from nldisco_core.run_writer import RunWriter, add_mapping
+from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
+from nldisco_core.splits import assign_splits
+from nldisco_core.summary import Findings, verdict
+
+__all__ = ["execute", "load_binned", "map_activations", "map_run", "run"]
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    dataset: str | None = None,
+    *,
+    model: str | None = None,
+    mappers: Iterable[str] = (),
+    controls: Iterable[str] = (),
+    path: Path | None = None,
+    preset: str | None = None,
+    file: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    runs_dir: Path = DEFAULT_RUNS_DIR,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Do a whole analysis and keep it.
+
+    Parameters
+    ----------
+    dataset, model, mappers, controls : names of providers, see `nldisco plugins`
+    path : the file or folder of datasets that take one
+    preset, file, settings : configuration, later ones win over earlier ones; see `nldisco_core.config.RunConfig`
+    seed : added to every seed of the configuration
+    runs_dir : where runs are kept
+    resume : go on with the interrupted run of this configuration
+    quiet : draw no progress bars
+
+    Raises
+    ------
+    NLDiscoError
+        A stated problem with configuration, data, model or disk; nothing is left that looks like a finished run.
+    """
+    config = compose(
+        dataset=dataset,
+        path=path,
+        model=model,
+        mappers=mappers,
+        controls=controls,
+        preset=preset,
+        file=file,
+        settings=settings,
+        seed=seed,
+    )
+    return execute(config, runs_dir=runs_dir, resume=resume, quiet=quiet)
+
+
+def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: bool = False, quiet: bool = False) -> Run:
+    """Do what a configuration says; see `run`."""
+    made = plan(config)
+    listed, model_config = made.model()
+    with _threads(config.threads):
+        counts, data = load_binned(made)
+        _require(listed, data)
+        with RunWriter.open(config, runs_dir=runs_dir, resume=resume) as writer:
+            _write_data(writer, made, counts, data)
+            analysis = _Analysis(writer, made, counts, data, quiet=quiet)
+            own = analysis.fit("model", listed, model_config)
+            for name, (control, control_config) in made.controls.items():
+                _require(control, data)
+                matched = control_config.matched(
+                    reference=model_config, n_latents=own.main.n_latents, l0=analysis.l0(), n_units=data.n_units
+                )
+                analysis.fit(name, control, matched)
+            analysis.close()
+    return writer.finished()
+
+
+def load_binned(made: Plan) -> tuple[Binned, Binned]:
+    """The data of a plan as binned and split, and the same after preprocessing.
+
+    Raises
+    ------
+    DataError
+        A recording cannot be read, binned or split as asked.
+    """
+    config = made.config
+    sessions = [made.dataset.load(session_id) for session_id in made.session_ids]
+    for session in sessions:
+        for warning in session.warnings:
+            logger.info("session %s: %s", session.session_id, warning)
+    counts = bin_sessions(sessions, **config.bin.model_dump())
+    counts = assign_splits(counts, **config.split.model_dump(), seed=config.seed)
+    return counts, preprocess(counts, **config.preprocess.model_dump())
+
+
+def map_run(run: Run, mapper: str, *, settings: Mapping[str, Any] | None = None, seed: int = 0) -> Run:
+    """Add a mapper to a finished run and to its controls, without training anything again.
+
+    Raises
+    ------
+    PluginNotFound, ConfigError
+        The mapper or a setting is unknown.
+    """
+    listed, made = mapper_named(mapper, settings)
+    results = {part.name: made.map(part.latents, run.binned, seed=seed) for part in (run.model, *run.controls.values())}
+    for part, result in results.items():
+        add_mapping(run, part, mapper, result, provider_record(listed, dict(settings or {})))
+    return Run(run.folder)
+
+
+def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
+    """Make a run of activations that no model of ours produced.
+
+    Parameters
+    ----------
+    latents : one row for each bin of the data
+    config : data and mappers; its model is not used
+    source : where the activations come from, kept in the run
+    """
+    made = plan(config)
+    counts, data = load_binned(made)
+    if latents.main.n_rows != data.n_bins:
+        raise IncompatibleData(
+            f"{source} holds activations of {latents.main.n_rows} bins; the data have {data.n_bins} bins of "
+            f"{data.bin_s:g} s. Bin them as the activations were ([bin] settings)"
+        )
+    with RunWriter.open(config, runs_dir=runs_dir, resume=False) as writer:
+        _write_data(writer, made, counts, data)
+        analysis = _Analysis(writer, made, counts, data, quiet=True)
+        writer.about["model"] = {"provider": "saved-activations", "config": {"source": source}}
+        analysis.keep("model", None, latents, None)
+        analysis.close()
+    return writer.finished()
+
+
+class _Analysis:
+    """Fits, evaluates and maps the models of one run, one after the other."""
+
+    def __init__(self, writer: RunWriter, made: Plan, counts: Binned, data: Binned, *, quiet: bool) -> None:
+        self._writer = writer
+        self._made = made
+        self._counts = counts
+        self._data = data
+        self._quiet = quiet
+        self._evaluations: dict[str, Evaluation] = {}
+        self._mappings: dict[str, tuple[pd.DataFrame, ...]] = {}
+        self._seed_matches: list[dict[str, Any]] = []
+        self._copies: list[pd.DataFrame] = []
+
+    def fit(self, part: str, listed: Listed, config: ModelConfig) -> Latents:
+        """Make and fit a model on the training bins, then keep what it says of all bins."""
+        model: LatentModel = listed.load()(config)
+        record = provider_record(listed, config.model_dump(mode="json"))
+        if part == "model":
+            self._writer.about["model"] = record
+        else:
+            self._writer.about.setdefault("controls", {})[part] = record
+        train = self._data.train()
+        validation = self._data.part("validation") if (self._data.split == SPLITS.index("validation")).any() else None
+        monitor = FitMonitor(f"fit {listed.name}", checkpoints=self._writer.checkpoints(part), quiet=self._quiet)
+        try:
+            with self._timed(f"fit {part}"):
+                report = model.fit(train, validation=validation, monitor=monitor)
+        finally:
+            monitor.close()
+        for note in report.notes:
+            self._writer.about.setdefault("notes", []).append(f"{listed.name}: {note}")
+        with self._timed(f"transform {part}"):
+            latents = model.transform(self._data)
+        self.keep(part, model, latents, report)
+        return latents
+
+    def keep(self, part: str, model: LatentModel | None, latents: Latents, report: FitReport | None) -> None:
+        """Write a model and its latents, evaluate and map them."""
+        dictionary = model.dictionary() if isinstance(model, HasDictionary) else None
+        self._writer.write_part(part, model=model, report=report, latents=latents, dictionary=dictionary)
+        with self._timed(f"evaluate {part}"):
+            self._evaluations[part] = evaluate(model, latents, self._data, counts=self._counts)
+            self._relate(part, latents, dictionary)
+        for name, (_, mapper) in self._made.mappers.items():
+            with self._timed(f"map {part} {name}"):
+                self._map(part, name, mapper, latents)
+
+    def l0(self) -> float:
+        """Active latents per bin of the run's own model, on validation bins where there are any."""
+        summary = self._evaluations["model"].summary
+        for split in ("validation", "train"):
+            rows = summary[(summary["split"] == split) & (summary["level"] == summary["level"].max())]
+            if len(rows):
+                return float(rows["l0_mean"].mean())
+        return float("nan")
+
+    def close(self) -> None:
+        """Write the tables that speak of all models together, and what they show."""
+        about = self._writer.about
+        findings = Findings(
+            metrics=_together({part: found.summary for part, found in self._evaluations.items()}),
+            mappings=self._mappings,
+            seed_match=pd.DataFrame(self._seed_matches),
+            copies=pd.concat(self._copies, ignore_index=True) if self._copies else pd.DataFrame(),
+        )
+        self._writer.write_table("metrics", findings.metrics)
+        units = _together({part: found.units for part, found in self._evaluations.items()})
+        self._writer.write_table("unit_metrics", units)
+        for name in ("seed_match", "copies"):
+            if len(getattr(findings, name)):
+                self._writer.write_table(name, getattr(findings, name))
+        about["mappers"] = {
+            name: provider_record(listed, dict(self._made.config.mappers[name]))
+            for name, (listed, _) in self._made.mappers.items()
+        }
+        about["verdict"] = verdict(findings, {"model": about["model"]["provider"]})
+        about["environment"] = environment()
+
+    def _map(self, part: str, name: str, mapper: Mapper, latents: Latents) -> None:
+        result = mapper.map(latents, self._data, seed=self._made.config.seed)
+        self._writer.write_mapping(part, name, result)
+        self._mappings[part] = (*self._mappings.get(part, ()), result.table)
+
+    def _relate(self, part: str, latents: Latents, dictionary: Dictionary | None) -> None:
+        if dictionary is not None and dictionary.values.ndim == 3 and len(dictionary.values) > 1:
+            match = seed_match(dictionary.values)
+            nulls = seed_match_nulls(dictionary.values, seed=self._made.config.seed)
+            self._seed_matches.append(
+                {
+                    "model": part,
+                    "median": match.median,
+                    "share_above": match.share_above,
+                    "lowest_pair": float(np.min(match.pair_medians)),
+                    "highest_pair": float(np.max(match.pair_medians)),
+                    **{f"null_{name}": value for name, value in nulls.items()},
+                }
+            )
+        if self._data.shares_units:
+            self._copies.append(copy_or_composite(latents.main, self._data).assign(model=part))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._writer.about.setdefault("timings_s", {})[stage] = round(time.perf_counter() - started, 3)
+
+
+def _together(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all models as one, with the column ``model`` first."""
+    named = [frame.assign(model=part) for part, frame in frames.items() if len(frame)]
+    table = pd.concat(named, ignore_index=True) if named else pd.DataFrame({"model": []})
+    return table[["model", *(column for column in table.columns if column != "model")]]
+
+
+def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> None:
+    about = writer.about
+    about["dataset"] = provider_record(made.dataset_listed, dict(made.config.dataset))
+    about["card"] = {
+        key: str(getattr(made.card, key)) for key in ("title", "species", "area", "licence", "citation", "source")
+    }
+    about["sessions"] = list(made.session_ids)
+    about["seed"] = made.config.seed
+    about["fingerprint"] = fingerprint(counts)
+    about["warnings"] = [f"{s.session_id}: {warning}" for s in counts.sessions for warning in s.warnings]
+    write_binned(writer.folder / "binned", counts, data.preprocessing)
+
+
+def _require(listed: Listed, data: Binned) -> None:
+    """Refuse data a model does not take, before it is made."""
+    needs = listed.load().requirements
+    if data.activity_kind not in needs.activity:
+        raise IncompatibleData(
+            f"{listed.name} takes {' or '.join(sorted(needs.activity))} and was given {data.activity_kind}; "
+            "change [preprocess] or choose another model"
+        )
+    if needs.sessions == "one" and len(data.sessions) > 1:
+        raise IncompatibleData(
+            f"{listed.name} takes one session and was given {len(data.sessions)}; set dataset.sessions"
+        )
+    if needs.sessions == "shared units" and not data.shares_units:
+        raise IncompatibleData(
+            f"{listed.name} takes sessions that share their units; these {len(data.sessions)} do not: "
+            "set dataset.sessions"
+        )
+
+
+@contextmanager
+def _threads(n_threads: int | None) -> Iterator[None]:
+    """Hold torch and the BLAS libraries to so many threads; None leaves them as they are."""
+    if n_threads is None:
+        yield
+        return
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with threadpool_limits(limits=n_threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,317 @@
+"""A run's figures side by side for the model and its controls, and what they show in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nldisco_core.runs import Run
+
+__all__ = ["SHARP", "Findings", "as_json", "comparison", "printable", "top_mappings", "verdict"]
+
+SHARP = 0.7  # resultant length above which tuning looks sharp
+Q_LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """The tables of one run that speak of its models.
+
+    Attributes
+    ----------
+    metrics : evaluation, with a column ``model``
+    mappings : per model the tables of its mappers
+    seed_match, copies : see `nldisco_core.relations`; empty where they do not apply
+    """
+
+    metrics: pd.DataFrame
+    mappings: Mapping[str, tuple[pd.DataFrame, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    seed_match: pd.DataFrame = field(default_factory=pd.DataFrame)
+    copies: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @classmethod
+    def of(cls, run: Run) -> Findings:
+        """The tables of a finished run."""
+        parts = (run.model, *run.controls.values())
+        return cls(
+            metrics=run.metrics,
+            mappings={part.name: tuple(part.mapping(name).table for name in part.mappings) for part in parts},
+            seed_match=run.table("seed_match") if "seed_match" in run.tables else pd.DataFrame(),
+            copies=run.table("copies") if "copies" in run.tables else pd.DataFrame(),
+        )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """``model`` first, then the controls."""
+        return tuple(dict.fromkeys(self.metrics["model"]))
+
+
+def comparison(findings: Findings, *, split: str = "test") -> pd.DataFrame:
+    """One row per model and quantity, over instances.
+
+    Returns
+    -------
+    DataFrame
+        Columns model, quantity, variable (null where it does not apply), mean, low, high, n_instances. Quantities:
+        ``r2``, ``l0``, ``bits_per_spike`` of the reconstruction; ``decoding_r2``, ``decoding_error_deg`` and
+        ``decoding_accuracy`` from all latents; ``n_supported``, ``n_tuned`` (supported and q < .05), ``n_sharp``
+        (supported, resultant length > .7), ``best_information`` (bits); ``copy_share``; ``seed_match`` and its nulls.
+    """
+    rows = [row for model in findings.models for row in _rows_of(findings, model, split)]
+    return pd.DataFrame(rows, columns=["model", "quantity", "variable", "mean", "low", "high", "n_instances"])
+
+
+def _rows_of(findings: Findings, model: str, split: str) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+
+    def add(quantity: str, values: Any, variable: str | None = None) -> None:
+        numbers = pd.Series(values, dtype="float64").dropna()
+        if len(numbers):
+            rows.append((model, quantity, variable, numbers.mean(), numbers.min(), numbers.max(), len(numbers)))
+
+    metrics = findings.metrics
+    chosen = metrics[(metrics["model"] == model) & (metrics["split"] == split)]
+    chosen = chosen[chosen["level"] == chosen["level"].max()]
+    for quantity, column in (("r2", "r2"), ("l0", "l0_mean"), ("bits_per_spike", "bits_per_spike")):
+        add(quantity, chosen.groupby("instance")[column].mean())
+    for table in findings.mappings.get(model, ()):
+        _add_decoding(add, table[table["latent"].isna() & (table["split"] == split)])
+        _add_tuning(add, table[table["latent"].notna() & table["condition"].isna() & (table["split"] == split)])
+    if len(findings.copies):
+        alive = findings.copies[(findings.copies["model"] == model) & findings.copies["correlation"].notna()]
+        add("copy_share", alive["copy"].astype("float64").groupby(alive["instance"]).mean())
+    if len(findings.seed_match):
+        found = findings.seed_match[findings.seed_match["model"] == model]
+        for _, match in found.iterrows():
+            rows.append((model, "seed_match", None, match["median"], match["lowest_pair"], match["highest_pair"], 1))
+            rows.extend(
+                (model, f"seed_match_{name}", None, match[name], match[name], match[name], 1)
+                for name in found.columns
+                if name.startswith("null_")
+            )
+    return rows
+
+
+def _add_decoding(add: Any, table: pd.DataFrame) -> None:
+    for variable, group in table.groupby("variable"):
+        nearest = group[group["method"] == "knn"] if "method" in group else group
+        for quantity, column in (
+            ("decoding_r2", "r2"),
+            ("decoding_error_deg", "median_error_deg"),
+            ("decoding_accuracy", "balanced_accuracy"),
+        ):
+            if column in nearest:
+                add(quantity, nearest.groupby("instance")[column].mean(), str(variable))
+
+
+def _add_tuning(add: Any, table: pd.DataFrame) -> None:
+    if "supported" not in table:
+        return
+    for variable, group in table.groupby("variable"):
+        supported = group["supported"].astype("boolean").fillna(False).astype(bool)
+        by_instance = group["instance"]
+        add("n_supported", supported.groupby(by_instance).sum(), str(variable))
+        if group["p"].notna().any():
+            tuned = supported & (group["q"] < Q_LEVEL)
+            add("n_tuned", tuned.groupby(by_instance).sum(), str(variable))
+        if "resultant_length" in group and group["resultant_length"].notna().any():
+            sharp = supported & (group["resultant_length"] > SHARP)
+            add("n_sharp", sharp.groupby(by_instance).sum(), str(variable))
+        if "mutual_information" in group:
+            add(
+                "best_information",
+                group["mutual_information"].where(supported).groupby(by_instance).max(),
+                str(variable),
+            )
+
+
+def printable(table: pd.DataFrame) -> pd.DataFrame:
+    """A comparison as text: a row per model, a column per quantity, ``mean [low, high]`` where instances differ.
+
+    Counts and errors get one decimal, everything else three.
+    """
+    shown = table.copy()
+    shown["variable"] = shown["variable"].fillna("")
+    shown["text"] = [_number(row.quantity, row.mean, row.low, row.high) for row in shown.itertuples(index=False)]
+    wide = shown.pivot(index="model", columns=["quantity", "variable"], values="text")
+    wide = wide.reindex(
+        index=list(dict.fromkeys(shown["model"])),
+        columns=pd.MultiIndex.from_frame(shown[["quantity", "variable"]].drop_duplicates()),
+    )
+    wide = wide.T.fillna("")
+    wide.index = pd.Index([" ".join(part for part in key if part) for key in wide.index])
+    wide.columns.name = None
+    return wide
+
+
+def _number(quantity: str, mean: float, low: float, high: float) -> str:
+    digits = 1 if quantity.startswith("n_") or quantity.endswith("_deg") else 3
+    text = f"{mean:.{digits}f}"
+    return text if f"{low:.{digits}f}" == f"{high:.{digits}f}" else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def verdict(findings: Findings, names: Mapping[str, str]) -> list[str]:
+    """What the figures of a run show and what they do not, in plain words.
+
+    Parameters
+    ----------
+    names : what to call each model, such as ``{"model": "matryoshka-sae"}``
+    """
+    table = comparison(findings)
+    value = {(row.model, row.quantity, row.variable): row.mean for row in table.itertuples(index=False)}
+    called = {model: names.get(model, model) for model in findings.models}
+    controls = [model for model in findings.models if model != "model"]
+    variables = [v for v in dict.fromkeys(table["variable"]) if isinstance(v, str)]
+    sentences = [
+        *_on_compression(value, called, controls),
+        *(sentence for variable in variables for sentence in _on_decoding(value, called, controls, variable)),
+        *(sentence for variable in variables for sentence in _on_tuning(value, called, controls, variable)),
+        *_on_seeds(value, called, controls),
+        *_on_copies(value, called),
+    ]
+    if not controls:
+        sentences.append("No controls were run: none of these figures can be judged by itself (add [controls]).")
+    return sentences
+
+
+Values = Mapping[tuple[str, str, str | None], float]
+
+
+def _on_compression(value: Values, called: Mapping[str, str], controls: list[str]) -> list[str]:
+    own, l0 = value.get(("model", "r2", None)), value.get(("model", "l0", None))
+    if own is None or l0 is None:
+        return []
+    said = [f"{called['model']} reconstructs held-out activity with R² {own:.2f} at {l0:.1f} active latents a bin"]
+    equals = {
+        name: value[name, "r2", None]
+        for name in controls
+        if (name, "r2", None) in value and abs(value.get((name, "l0", None), np.inf) - l0) <= 0.25 * l0
+    }
+    if equals:
+        listing = ", ".join(
+            f"{called[name]} {r2:.2f}" for name, r2 in sorted(equals.items(), key=lambda item: -item[1])
+        )
+        best = max(equals.values())
+        word = "better than its equals" if own > best + 0.005 else "no better than its equals"
+        said.append(f", {word} at that sparsity ({listing})")
+    return ["".join(said) + "."]
+
+
+def _on_decoding(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:
+    for quantity, label in (("decoding_r2", "R²"), ("decoding_accuracy", "balanced accuracy")):
+        own = value.get(("model", quantity, variable))
+        others = {name: value[name, quantity, variable] for name in controls if (name, quantity, variable) in value}
+        if own is None or not others:
+            continue
+        listing = ", ".join(f"{called[n]} {v:.2f}" for n, v in sorted(others.items(), key=lambda item: -item[1]))
+        better = [called[name] for name, other in others.items() if other > own + 0.005]
+        if own <= 0:
+            end = "The latents do not tell it on held-out bins."
+        elif better:
+            end = f"The latents keep it but do not tell more than {_join(better)}."
+        else:
+            end = "No control tells more."
+        return [f"{variable} read from all latents of {called['model']}: {label} {own:.2f} ({listing}). {end}"]
+    return []
+
+
+def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:
+    sentences = []
+    tuned, supported = value.get(("model", "n_tuned", variable)), value.get(("model", "n_supported", variable))
+    if tuned is not None and supported is not None:
+        sentences.append(
+            f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} at q < .05 "
+            "against circular shifts (mean over instances)."
+        )
+    sharp = {
+        name: value[name, "n_sharp", variable] for name in ("model", *controls) if (name, "n_sharp", variable) in value
+    }
+    more = [name for name in sharp if name != "model" and sharp[name] >= sharp.get("model", np.inf)]
+    if more:
+        listing = ", ".join(f"{called[name]} {count:.1f}" for name, count in sharp.items())
+        sentences.append(
+            f"Sharply tuned to {variable} (resultant length > {SHARP:g}): {listing}. "
+            f"{_join([called[name] for name in more])} {'makes' if len(more) == 1 else 'make'} at least as many, "
+            "so sharp tuning alone is no evidence of a good model."
+        )
+    information = {
+        n: value[n, "best_information", variable] for n in sharp if (n, "best_information", variable) in value
+    }
+    ahead = [n for n in information if n != "model" and information[n] >= information.get("model", np.inf)]
+    if ahead:
+        best = max(ahead, key=lambda name: information[name])
+        sentences.append(
+            f"The best single latent holds {information['model']:.2f} bits about {variable}; the best of "
+            f"{called[best]} holds {information[best]:.2f}."
+        )
+    return sentences
+
+
+def _on_seeds(value: Values, called: Mapping[str, str], controls: list[str]) -> list[str]:
+    own = value.get(("model", "seed_match", None))
+    if own is None:
+        return []
+    nulls = {
+        key[1].removeprefix("seed_match_null_"): v
+        for key, v in value.items()
+        if key[0] == "model" and "null_" in key[1]
+    }
+    nulls |= {called[name]: value[name, "seed_match", None] for name in controls if (name, "seed_match", None) in value}
+    listing = ", ".join(f"{name} {v:.2f}" for name, v in nulls.items())
+    return [
+        f"Latents of two seeds of {called['model']} match at a median cosine of {own:.2f} (for comparison: {listing})."
+    ]
+
+
+def _on_copies(value: Values, called: Mapping[str, str]) -> list[str]:
+    share = value.get(("model", "copy_share", None))
+    if share is None:
+        return []
+    return [
+        f"{share:.0%} of the latents of {called['model']} follow one unit at a correlation of .8 or more: copies, not ensembles."
+    ]
+
+
+def _join(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def top_mappings(findings: Findings, *, n: int = 10) -> pd.DataFrame:
+    """The model's best supported latents of each variable on test bins, by q and then by Youden's J."""
+    frames = []
+    for table in findings.mappings.get("model", ()):
+        whole = table[
+            table["latent"].notna() & table["condition"].isna() & (table["split"] == "test") & table["q"].notna()
+        ]
+        order = ["q", "youden"] if "youden" in whole else ["q"]
+        ranked = whole.sort_values(order, ascending=[True, False][: len(order)])
+        frames.append(ranked.groupby("variable").head(n))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """One object for scripts: run folder, metrics per split, controls, top mappings."""
+    findings = Findings.of(run)
+    metrics = findings.metrics
+    return {
+        "run": str(run.folder),
+        "name": run.name,
+        "model": run.model.provider,
+        "metrics": {split: _records(group[group["model"] == "model"]) for split, group in metrics.groupby("split")},
+        "controls": {name: _records(metrics[metrics["model"] == name]) for name in run.controls},
+        "comparison": _records(comparison(findings)),
+        "top_mappings": _records(top_mappings(findings)),
+        "verdict": run.about.get("verdict", []),
+    }
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [
+        {str(key): getattr(v, "item", lambda v=v: v)() for key, v in row.items()} for row in plain.to_dict("records")
+    ]

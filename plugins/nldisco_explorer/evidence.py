@@ -1,0 +1,128 @@
+"""What is known of one latent: the scores, supports and warnings that stand beside every claim about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nldisco_core.selection import Selection
+from nldisco_explorer.readings import Readings
+
+__all__ = ["MIN_ACTIVE_BINS", "OFTEN", "Evidence", "evidence", "latent_name"]
+
+MIN_ACTIVE_BINS = 50
+OFTEN = 0.5  # active in a larger share of bins than this says little by being active
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Facts about the selected latent, as far as the run holds them.
+
+    Attributes
+    ----------
+    level, n_levels : first level of a nested model that holds it, counted from 1
+    n_active, density : active bins of the selected split, and their share
+    scores : the mapper's row for the whole of the selected variable on the selected split, empty where there is none
+    copy : the copy-or-composite row of the run's table ``copies``, empty where there is none
+    best_control : name, column and value of the best score any latent of a control reaches, None where it is unknown
+    label_use : what the model was told about behaviour
+    """
+
+    level: int
+    n_levels: int
+    n_active: int
+    density: float
+    scores: dict[str, Any]
+    copy: dict[str, Any]
+    best_control: tuple[str, str, float] | None
+    label_use: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before believing anything about this latent."""
+        found = []
+        if self.n_active == 0:
+            found.append("dead: never active in these bins")
+        elif self.density > OFTEN:
+            found.append("active in over half the time")
+        if self.scores.get("supported") is False or 0 < self.n_active < MIN_ACTIVE_BINS:
+            found.append("too little support: under 50 active bins or 10 visits")
+        if self.label_use != "none":
+            found.append(f"the model was given labels at {self.label_use}")
+        return found
+
+
+def latent_name(selection: Selection) -> str:
+    """What a latent is called: its number, with the half of a signed code."""
+    half = {1: " (+)", -1: " (−)"}.get(selection.sign, "")
+    return "No latent" if selection.latent is None else f"Latent {selection.latent}{half}"
+
+
+def evidence(reads: Readings, selection: Selection, mapper: str | None) -> Evidence:
+    """Gather what the run says of the selected latent."""
+    space = reads.space(selection.model)
+    active = reads.activations(selection)
+    considered = int((active.defined & reads.split_mask(selection.split)).sum())
+    scores = _scores(reads, selection, mapper)
+    return Evidence(
+        level=int(space.level_of_latent[selection.latent or 0]) + 1,
+        n_levels=space.n_levels,
+        n_active=len(active.rows),
+        density=len(active.rows) / considered if considered else float("nan"),
+        scores=scores,
+        copy=_copy(reads, selection),
+        best_control=_best_control(reads, selection, mapper),
+        label_use=space.label_use,
+    )
+
+
+def _known(row: pd.Series) -> dict[str, Any]:
+    return {str(name): getattr(value, "item", lambda value=value: value)() for name, value in row.items() if not pd.isna(value)}
+
+
+def _whole(reads: Readings, model: str, mapper: str, selection: Selection) -> pd.DataFrame:
+    """Rows of single latents that score the whole variable on the split that is reported."""
+    table = reads.mapping(model, mapper).table
+    table = table[table["latent"].notna() & table["condition"].isna() & (table["variable"] == selection.variable)]
+    for split in (selection.split, "test", "all"):
+        if (table["split"] == split).any():
+            return table[table["split"] == split]
+    return table
+
+
+def _scores(reads: Readings, selection: Selection, mapper: str | None) -> dict[str, Any]:
+    if mapper is None or mapper not in reads.run.part(selection.model).mappings:
+        return {}
+    table = _whole(reads, selection.model, mapper, selection)
+    row = table[
+        (table["instance"] == selection.instance) & (table["latent"] == selection.latent) & (table["sign"] == selection.sign)
+    ]
+    return _known(row.iloc[0]) if len(row) else {}
+
+
+def _copy(reads: Readings, selection: Selection) -> dict[str, Any]:
+    copies = reads.copies
+    if copies is None:
+        return {}
+    row = copies[
+        (copies["model"] == selection.model) & (copies["instance"] == selection.instance) & (copies["latent"] == selection.latent)
+    ]
+    if "sign" in row:
+        row = row[row["sign"] == selection.sign]
+    return _known(row.iloc[0]) if len(row) else {}
+
+
+def _best_control(reads: Readings, selection: Selection, mapper: str | None) -> tuple[str, str, float] | None:
+    best: tuple[str, str, float] | None = None
+    for name, part in reads.run.controls.items():
+        if mapper not in part.mappings or mapper is None:
+            continue
+        table = _whole(reads, name, mapper, selection)
+        if "supported" in table:
+            table = table[table["supported"].astype("boolean").fillna(False).astype(bool)]
+        score = next((column for column in ("mutual_information", "auroc", "youden") if column in table and table[column].notna().any()), None)
+        if score is not None and (best is None or float(table[score].max()) > best[2]):
+            best = (name, score, float(table[score].max()))
+    return best

@@ -1,0 +1,213 @@
+"""What views read of a run, kept once per process and shared by all browser sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nldisco_core.binned import SPLITS
+from nldisco_core.errors import RunError
+from nldisco_core.runs import Run
+from nldisco_explorer.variables import VariableBins, variable_bins
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from nldisco_core.binned import Covariate
+    from nldisco_core.latents import LatentSpace
+    from nldisco_core.mapping import MapperResult
+    from nldisco_core.selection import Selection
+
+__all__ = ["ALL_SPLITS", "FACTS", "Activations", "Readings", "readings"]
+
+ALL_SPLITS = ("all", *SPLITS)
+
+FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "circular": "this run has no circular variable, such as a heading",
+        "linear": "this run has no linear variable, such as a speed",
+        "discrete": "this run has no discrete variable, such as a condition of trials",
+        "position": "this run has no position",
+        "trials": "this run was binned without a table of trials",
+        "mapping": "no mapper was run; add one with `nldisco map`",
+        "dictionary": "the model has no weights from latents to units",
+        "controls": "this run has no controls",
+        "history": "the model left no training curves",
+        "metrics": "this run holds no evaluation",
+    }
+)
+
+
+class Activations:
+    """When one latent is active, and how much.
+
+    Attributes
+    ----------
+    rows : (n_active,) int, stacked bins in which it is active, ascending
+    values : (n_active,) float32, its activation there, above zero
+    defined : (n_bins,) bool, bins the model speaks of
+    """
+
+    def __init__(self, rows: NDArray[np.int64], values: NDArray[np.float32], defined: NDArray[np.bool_]) -> None:
+        self.rows, self.values, self.defined = rows, values, defined
+
+    def trace(self, n_bins: int) -> NDArray[np.float32]:
+        """(n_bins,) activation of every bin; zero where inactive."""
+        trace = np.zeros(n_bins, dtype=np.float32)
+        trace[self.rows] = self.values
+        return trace
+
+    def within(self, mask: NDArray[np.bool_]) -> Activations:
+        """The same with only the bins where the (n_bins,) mask is True."""
+        kept = mask[self.rows]
+        return Activations(self.rows[kept], self.values[kept], self.defined & mask)
+
+
+class Readings:
+    """Derived data of one run. All of it is computed when first asked for, and is the same for every browser session."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._csc: dict[tuple[str, int], sparse.csc_array] = {}
+        self._bins: dict[str, VariableBins] = {}
+        self._mappings: dict[tuple[str, str, int], MapperResult] = {}
+        self._covariates: dict[str, Covariate] = {}
+
+    @cached_property
+    def facts(self) -> frozenset[str]:
+        """Which of `FACTS` hold."""
+        counts, run = self.run.counts, self.run
+        found = {counts.covariate(name).kind for name in counts.covariate_names}
+        found |= {"trials"} if any(session.trials is not None for session in counts.sessions) else set()
+        found |= {"mapping"} if self.mappers else set()
+        found |= {"dictionary"} if run.dictionary is not None else set()
+        found |= {"controls"} if run.controls else set()
+        found |= {"history"} if self._holds("history") else set()
+        found |= {"metrics"} if self._holds("metrics") else set()
+        return frozenset(str(fact) for fact in found)
+
+    def _holds(self, name: str) -> bool:
+        try:
+            return len(getattr(self.run, name)) > 0
+        except RunError:
+            return False
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """``model`` and the controls."""
+        return ("model", *self.run.controls)
+
+    @property
+    def mappers(self) -> tuple[str, ...]:
+        """Mappers whose table speaks of single latents, ``selectivity`` first."""
+        found = [name for name in self.run.mappings if self.mapping("model", name).table["latent"].notna().any()]
+        return tuple(sorted(found, key=lambda name: (name != "selectivity", name)))
+
+    def mapping(self, model: str, mapper: str) -> MapperResult:
+        """What a mapper found for a model; read again when its file has changed."""
+        part = self.run.part(model)
+        file = part.folder / "mappings" / mapper / "mapping.json"
+        key = (model, mapper, file.stat().st_mtime_ns if file.exists() else 0)
+        if key not in self._mappings:
+            self._mappings[key] = part.mapping(mapper)
+        return self._mappings[key]
+
+    def space(self, model: str) -> LatentSpace:
+        """Activations of all latents of a model."""
+        return self.run.part(model).latents.main
+
+    def activations(self, selection: Selection) -> Activations:
+        """Active bins of the selected latent (or rectified half) in the selected split."""
+        space = self.space(selection.model)
+        latent = selection.latent or 0
+        if space.is_sparse:
+            code = self._codes(selection.model, selection.instance)
+            inside = slice(code.indptr[latent], code.indptr[latent + 1])
+            rows, values = code.indices[inside].astype(np.int64), code.data[inside]
+        else:
+            column = np.asarray(space.codes)[selection.instance][:, latent]
+            rows = np.flatnonzero(column)
+            values = column[rows]
+        values = np.asarray(values * (selection.sign or 1), dtype=np.float32)
+        kept = values > 0 if selection.sign else np.ones(len(values), dtype=bool)
+        kept &= self.defined(selection.model)[rows]
+        chosen = Activations(rows[kept], values[kept], self.defined(selection.model))
+        return chosen if selection.split == "all" else chosen.within(self.split_mask(selection.split))
+
+    def _codes(self, model: str, instance: int) -> sparse.csc_array:
+        if (model, instance) not in self._csc:
+            self._csc[model, instance] = self.space(model).csc(instance)
+        return self._csc[model, instance]
+
+    def defined(self, model: str) -> NDArray[np.bool_]:
+        """(n_bins,) bins the model speaks of."""
+        space = self.space(model)
+        return np.ones(space.n_rows, dtype=bool) if space.defined is None else space.defined
+
+    def density(self, model: str) -> NDArray[np.float64]:
+        """(n_instances, n_latents) share of the bins the model speaks of in which each latent is active."""
+        space, defined = self.space(model), self.defined(model)
+        if space.is_sparse:
+            codes = (self._codes(model, instance) for instance in range(space.n_instances))
+            active = [np.bincount(np.repeat(np.arange(space.n_latents), np.diff(c.indptr)), weights=defined[c.indices], minlength=space.n_latents) for c in codes]
+            return np.asarray(active) / max(int(defined.sum()), 1)
+        return np.stack([np.count_nonzero(code[defined], axis=0) for code in np.asarray(space.codes)]) / max(int(defined.sum()), 1)
+
+    def split_mask(self, split: str) -> NDArray[np.bool_]:
+        """(n_bins,) bins of a split, or all."""
+        code = self.run.counts.split
+        return np.ones(len(code), dtype=bool) if split == "all" else np.asarray(code == SPLITS.index(split))
+
+    def variables(self, kind: str | None = None) -> tuple[str, ...]:
+        """Variables of one kind, or all."""
+        names = self.run.counts.covariate_names
+        return tuple(name for name in names if kind in (None, self.covariate(name).kind))
+
+    def covariate(self, name: str) -> Covariate:
+        """A variable over all bins."""
+        if name not in self._covariates:
+            self._covariates[name] = self.run.counts.covariate(name)
+        return self._covariates[name]
+
+    def bins(self, variable: str) -> VariableBins:
+        """Which bin of the variable each bin of time falls in."""
+        if variable not in self._bins:
+            self._bins[variable] = variable_bins(self.covariate(variable))
+        return self._bins[variable]
+
+    @cached_property
+    def activity(self) -> NDArray[np.float32]:
+        """(n_bins, n_units) z-scored activity, preprocessed as the model saw it; units that never vary are zero."""
+        values = np.asarray(self.run.binned.activity, dtype=np.float32)
+        centred = values - values.mean(axis=0)
+        scale = centred.std(axis=0)
+        return np.asarray(centred / np.where(scale > 0, scale, 1), dtype=np.float32)
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """Unit table with columns id and region."""
+        units = self.run.counts.units
+        region = units["region"] if "region" in units else pd.Series("", index=units.index)
+        return pd.DataFrame({"id": units["id"].astype(str), "region": region.fillna("").astype(str).replace("", "no region")})
+
+    @cached_property
+    def copies(self) -> pd.DataFrame | None:
+        """The run's table of copies and composites, None where it has none."""
+        return self.run.table("copies") if "copies" in self.run.tables else None
+
+
+def readings(run: Run) -> Readings:
+    """The shared readings of a run; made anew when its ``run.json`` has changed."""
+    return _readings(run.folder.resolve(), (run.folder / "run.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _readings(folder: Path, _stamp: int) -> Readings:
+    return Readings(Run(folder))

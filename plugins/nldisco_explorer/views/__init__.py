@@ -1,0 +1,1 @@
+"""The first-party tiles; each module holds the views of one subject."""

@@ -1,0 +1,92 @@
+"""The tile that heads the Latent page: what is claimed of the latent, and the evidence beside it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, ClassVar
+
+import panel as pn
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.evidence import Evidence, evidence, latent_name
+from nldisco_explorer.figures import number, share
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.style import CARD_CSS
+
+__all__ = ["LatentCard"]
+
+
+class LatentCard:
+    """View: name, support, q, preferred value, copy or composite, best control and warnings."""
+
+    title: ClassVar[str] = "Latent"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> _CardTile:
+        """A new tile."""
+        return _CardTile(readings(run))
+
+
+class _CardTile:
+    def __init__(self, reads: Readings) -> None:
+        self._reads = reads
+        self.panel = pn.pane.HTML("", stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
+
+    def show(self, selection: Selection) -> None:
+        """Write the card of the selected latent."""
+        reads = self._reads
+        mapper = next(iter(reads.mappers), None)
+        known = evidence(reads, selection, mapper)
+        provider = reads.run.part(selection.model).provider
+        control = "" if selection.model == "model" else " (control)"
+        parts = [provider + control, f"instance {selection.instance}"]
+        if known.n_levels > 1:
+            parts.append(f"level {known.level} of {known.n_levels}")
+        warnings = "".join(f'<span class="warning">{html.escape(text)}</span>' for text in known.warnings)
+        facts = "".join(
+            f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd></div>" for term, text in _facts(known, selection)
+        )
+        self.panel.object = (
+            f'<section aria-label="{html.escape(latent_name(selection))}"><h2>{html.escape(latent_name(selection))} '
+            f"<small>{html.escape(' · '.join(parts))}</small>{warnings}</h2><dl>{facts}</dl></section>"
+        )
+
+
+def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
+    scores = known.scores
+    facts = [("Active", f"{share(known.density)} of bins ({known.n_active})")]
+    if "n_visits" in scores:
+        facts.append(("Visits", f"{scores['n_visits']:.0f}"))
+    facts.append(_tested(scores, selection))
+    for column, term in (("preferred", "Prefers"), ("preferred_value", "Prefers"), ("resultant_length", "Resultant length"), ("mutual_information", "Information")):
+        if column in scores:
+            facts.append((term, _value(column, scores[column])))
+    if known.copy:
+        facts.append(_copied(known.copy))
+    if known.best_control is not None:
+        name, score, value = known.best_control
+        own = f" (here {number(float(scores[score]))})" if score in scores else ""
+        facts.append(("Best control", f"{name}: {score.replace('_', ' ')} {number(value)}{own}"))
+    return facts
+
+
+def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
+    term = f"Tuned to {selection.variable}" if selection.variable else "Tested"
+    if "q" not in scores:
+        return term, "not tested"
+    null = scores.get("null", "its null")
+    return term, f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'statistic not named')}, {scores['split']})"
+
+
+def _copied(copy: dict[str, Any]) -> tuple[str, str]:
+    correlation = number(float(copy.get("correlation", float("nan"))), 2)
+    kind = "copy of" if copy.get("copy") else "composite; nearest unit"
+    return "Units behind it", f"{kind} {copy.get('unit', 'a unit')} (r {correlation})"
+
+
+def _value(column: str, value: Any) -> str:
+    text = number(float(value)) if isinstance(value, int | float) else str(value)
+    return f"{text} bits" if column == "mutual_information" else text

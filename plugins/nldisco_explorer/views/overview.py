@@ -1,0 +1,247 @@
+"""Tiles of the Overview page: model, data, quality beside controls, what it shows, densities and training curves."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import panel as pn
+from bokeh.models import ColumnDataSource, Range1d
+
+from nldisco_core.binned import SPLITS
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.evidence import MIN_ACTIVE_BINS, OFTEN
+from nldisco_explorer.figures import ACTIVATION, PALETTE, FigureTile, listed, number, plain_figure, share
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.style import CARD_CSS
+
+__all__ = ["DataCard", "DensityHistogram", "ModelCard", "Quality", "TrainingCurves", "Verdict"]
+
+QUALITY = {
+    "r2": "R²",
+    "fvu": "FVU",
+    "cosine": "cosine",
+    "deviance_explained": "deviance explained",
+    "bits_per_spike": "bits per spike",
+    "population_r2": "R² of the population sum",
+    "l0_mean": "active latents per bin",
+    "dead_share": "dead latents",
+}
+
+
+class _WrittenTile:
+    """A live view of text that speaks of the run and not of a selection."""
+
+    def __init__(self, content: str) -> None:
+        self.panel: Any = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
+
+    def show(self, selection: Selection) -> None:
+        """Nothing: the text is the same for every selection."""
+
+
+def _rows(facts: Iterable[tuple[str, object]]) -> str:
+    shown = (f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(str(text))}</dd></div>" for term, text in facts if str(text))
+    return f'<dl class="rows">{"".join(shown)}</dl>'
+
+
+class ModelCard:
+    """View: which model, how it was configured, who provided it."""
+
+    title: ClassVar[str] = "Model"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self, run: Run) -> _WrittenTile:
+        """A new tile."""
+        space, record = run.latents.main, run.model.record
+        levels = " < ".join(map(str, space.level_sizes)) if space.level_sizes else ""
+        facts: list[tuple[str, object]] = [
+            ("Model", run.model.provider),
+            ("Latents", f"{space.n_latents} in each of {space.n_instances} instances, {space.code_kind}"),
+            ("Levels", levels),
+            ("Labels used", space.label_use),
+            ("Controls", ", ".join(f"{name} ({part.provider})" if name != part.provider else name for name, part in run.controls.items()) or "none"),
+            ("Mappers", ", ".join(run.mappings) or "none"),
+            ("Provided by", f"{record.get('distribution', 'unknown')} {record.get('version', '')}"),
+            ("Run", f"{run.name}, {run.about.get('created', '')}"),
+        ]
+        config = record.get("config", {})
+        settings = ", ".join(f"{key} = {value}" for key, value in config.items()) if isinstance(config, dict) else ""
+        return _WrittenTile(_rows([*facts, ("Settings", settings)]))
+
+
+class DataCard:
+    """View: session, units by region, bins, preprocessing and splits."""
+
+    title: ClassVar[str] = "Data"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self, run: Run) -> _WrittenTile:
+        """A new tile."""
+        counts, card = run.counts, run.about.get("card", {})
+        regions = readings(run).units["region"].value_counts() if counts.shares_units else pd.Series(dtype=int)
+        done = run.binned.preprocessing
+        splits = [(name, int((counts.split == code).sum())) for code, name in enumerate(SPLITS)]
+        config = run.about.get("config", {})
+        facts: list[tuple[str, object]] = [
+            ("Recording", card.get("title") or run.about.get("dataset", {}).get("provider", "")),
+            ("Species, area", ", ".join(card[key] for key in ("species", "area") if card.get(key))),
+            ("Sessions", listed(session.session_id for session in counts.sessions)),
+            ("Units", f"{sum(regions)}: " + ", ".join(f"{n} {region}" for region, n in regions.items()) if len(regions) else "differ between sessions"),
+            ("Bins", f"{counts.n_bins} of {1000 * counts.bin_s:g} ms, {number(counts.n_bins * counts.bin_s / 60)} min, {counts.activity_kind}"),
+            ("Epoch", config.get("bin", {}).get("epoch") or "whole session"),
+            ("Preprocessing", f"smoothing {'none' if done.smooth_s is None else f'{1000 * done.smooth_s:g} ms'}, normalising {done.normalise}"),
+            ("Splits", ", ".join(f"{name} {share(n / counts.n_bins)}" for name, n in splits if n)),
+            ("Variables", ", ".join(f"{name} ({counts.covariate(name).kind})" for name in counts.covariate_names)),
+            ("Licence", card.get("licence", "")),
+            ("Citation", card.get("citation", "")),
+            ("Warnings", " ".join(run.about.get("warnings", []))),
+        ]
+        return _WrittenTile(_rows(facts))
+
+
+class Verdict:
+    """View: what this run shows and what it does not, as the pipeline wrote it down."""
+
+    title: ClassVar[str] = "What this run shows, and what it does not"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> _WrittenTile:
+        """A new tile."""
+        sentences = [*run.about.get("verdict", []), *run.about.get("notes", [])]
+        if not run.controls:
+            sentences.append("This run has no controls, so nothing here says that the model did better than a simpler one.")
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+        return _WrittenTile(f'<div class="verdict"><ul>{items}</ul></div>' if items else "<p>This run holds no verdict.</p>")
+
+
+class Quality:
+    """View: reconstruction of held-out bins by the model and by each control, mean and range over instances."""
+
+    title: ClassVar[str] = "Reconstruction of test bins, model beside its controls"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset({"metrics"})
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> _WrittenTile:
+        """A new tile."""
+        table, split = _reported(run.metrics)
+        columns = [name for name in QUALITY if name in table and table[name].notna().any()]
+        head = "".join(f'<th scope="col">{html.escape(QUALITY[name])}</th>' for name in columns)
+        body = ""
+        for model, group in table.groupby("model", sort=False):
+            cells = "".join(f"<td>{_mean_and_range(group[name], name)}</td>" for name in columns)
+            called = f"{run.model.provider} (this model)" if model == "model" else str(model)
+            body += f'<tr class="{"own" if model == "model" else "control"}"><td>{html.escape(called)}</td>{cells}</tr>'
+        n_instances = table.groupby("model")["instance"].nunique().max()
+        note = f"<p>{split} bins, deepest level; mean, with lowest and highest of up to {n_instances} instances.</p>"
+        return _WrittenTile(f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def _reported(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of the split that is reported and of each model's deepest level, lag zero where several are scored."""
+    split = next(name for name in ("test", *SPLITS, *metrics["split"]) if (metrics["split"] == name).any())
+    chosen = metrics[metrics["split"] == split]
+    deepest = chosen.groupby("model")["level"].transform("max")
+    chosen = chosen[chosen["level"] == deepest]
+    nearest = chosen["lag_s"].abs().fillna(0).groupby(chosen["model"]).transform("min")
+    return chosen[chosen["lag_s"].abs().fillna(0) == nearest], split
+
+
+def _mean_and_range(values: pd.Series[float], name: str) -> str:
+    known = values.dropna()
+    if not len(known):
+        return "–"
+    write = share if name == "dead_share" else number
+    text = write(float(known.mean()))
+    low, high = write(float(known.min())), write(float(known.max()))
+    return text if low == high else f"{text} <small>[{low}, {high}]</small>"
+
+
+class DensityHistogram:
+    """View: in what share of the bins each latent is active; dead and dense ones are counted."""
+
+    title: ClassVar[str] = "Activation density"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _DensityTile(readings(run))
+
+
+class _DensityTile(FigureTile):
+    def __init__(self, reads: Readings) -> None:
+        self._reads = reads
+        self.drawn = plain_figure(
+            height=260, x_axis_type="log", x_range=Range1d(1e-5, 1.2), x_label="share of bins in which a latent is active", y_label="latents"
+        )
+        self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="density-histogram")
+        self.drawn.quad(left="left", right="right", top="top", bottom=0, source=self.source, fill_color=ACTIVATION, fill_alpha=0.8, line_color=None)
+        super().__init__(self.drawn)
+
+    def show(self, selection: Selection) -> None:
+        """Draw the densities of the selected model, all instances together."""
+        density = self._reads.density(selection.model)
+        n_rows = max(int(self._reads.defined(selection.model).sum()), 1)
+        alive = density[density > 0]
+        edges = np.geomspace(0.5 / n_rows, 1.0, 41)
+        top, _ = np.histogram(alive, bins=edges)
+        self.source.data = {"left": edges[:-1], "right": edges[1:], "top": top}
+        self.drawn.x_range.start = float(edges[0])
+        self.drawn.y_range.end = 1.1 * float(max(top.max(), 1))
+        rare = int(((density > 0) & (density * n_rows < MIN_ACTIVE_BINS)).sum())
+        self.say(
+            f"{selection.model}, all instances: {density.size} latents, {int((density == 0).sum())} dead,",
+            f"{rare} active in fewer than {MIN_ACTIVE_BINS} bins, {int((density > OFTEN).sum())} dense (active in over half the time).",
+        )
+
+
+class TrainingCurves:
+    """View: what the model reported while it was fitted."""
+
+    title: ClassVar[str] = "Training curves"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset({"history"})
+
+    def build(self, run: Run) -> _CurvesTile:
+        """A new tile."""
+        return _CurvesTile(run.history)
+
+
+class _CurvesTile(FigureTile):
+    def __init__(self, history: pd.DataFrame) -> None:
+        self._history = history
+        names = list(dict.fromkeys(history["name"]))
+        self.drawn = plain_figure(height=230, x_label="step", y_label=" ", x_range=Range1d(0, float(history["step"].max()) or 1.0))
+        self.source = ColumnDataSource({"x": [], "y": [], "colour": []}, name="training-curves")
+        self.drawn.multi_line("x", "y", source=self.source, line_color="colour", line_width=1.8)
+        super().__init__(self.drawn)
+        self._quantity = pn.widgets.Select(name="quantity", options=names, width=220, margin=(0, 0, 4, 0))
+        self._quantity.param.watch(lambda event: self._draw(event.new), "value")
+        self.panel.insert(0, self._quantity)
+        self._draw(names[0])
+
+    def show(self, selection: Selection) -> None:
+        """Nothing: training curves are those of the run's own model."""
+
+    def _draw(self, name: str) -> None:
+        rows = self._history[self._history["name"] == name].sort_values("step")
+        curves = [group for _, group in rows.groupby("instance", dropna=False)]
+        self.source.data = {
+            "x": [curve["step"].to_numpy() for curve in curves],
+            "y": [curve["value"].to_numpy() for curve in curves],
+            "colour": [PALETTE[i % len(PALETTE)] for i in range(len(curves))],
+        }
+        low, high = float(rows["value"].min()), float(rows["value"].max())
+        pad = 0.06 * (high - low or 1.0)
+        self.drawn.y_range.update(start=low - pad, end=high + pad)
+        last = rows.groupby("instance", dropna=False)["value"].last()
+        self.say(f"{name}: a line per instance ({len(curves)}), ending at {number(float(last.min()))} to {number(float(last.max()))}.")

@@ -1,0 +1,283 @@
+"""Tiles that show a latent's mean activation against a variable: polar plot, tuning curve, bars and rate map."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from bokeh.models import ColorBar, ColumnDataSource, FactorRange, FixedTicker, LinearAxis, LinearColorMapper, Range1d
+from bokeh.palettes import Cividis256
+from numpy.typing import NDArray
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_core.session import SignalKind
+from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, GRID, NEUTRAL, FigureTile, number, plain_figure
+from nldisco_explorer.readings import Activations, Readings, readings
+from nldisco_explorer.variables import Curve, VariableBins, mean_activation
+
+__all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
+
+TILE_HEIGHT = 290
+
+
+class _TuningTile(FigureTile):
+    """Shares the choice of variable: the selected one where it is of this tile's kind, else the first of that kind."""
+
+    kind: ClassVar[SignalKind]
+
+    def __init__(self, reads: Readings, *figures: Any) -> None:
+        super().__init__(*figures)
+        self._reads = reads
+
+    def show(self, selection: Selection) -> None:
+        """Draw the selected latent."""
+        names = self._reads.variables(self.kind)
+        name = selection.variable if selection.variable in names else names[0]
+        bins = self._reads.bins(name)
+        active = self._reads.activations(selection)
+        mask = self._reads.split_mask(selection.split)
+        curve = mean_activation(bins, active, bin_s=self._reads.run.counts.bin_s, mask=mask)
+        self.draw(bins, curve, active)
+
+    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+        """Draw a curve and say what it shows."""
+        raise NotImplementedError
+
+
+def _top(curve: Curve) -> float:
+    finite = curve.mean[np.isfinite(curve.mean)]
+    return float(finite.max()) if len(finite) and finite.max() > 0 else 1.0
+
+
+def _heading(bins: VariableBins, active: Activations) -> str:
+    unit = f" ({bins.physical_unit})" if bins.physical_unit else ""
+    return f"{bins.name}{unit}." if len(active.rows) else f"{bins.name}{unit}: no active bin here."
+
+
+def _peak(curve: Curve) -> int | None:
+    """Flat index of the largest mean, None where nothing is above zero."""
+    return int(np.nanargmax(curve.mean)) if np.nansum(curve.mean) > 0 else None
+
+
+class PolarTuning:
+    """View: mean activation by direction, with a ring of occupancy."""
+
+    title: ClassVar[str] = "Tuning to direction"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset({"circular"})
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _PolarTile(readings(run))
+
+
+class _PolarTile(_TuningTile):
+    kind = "circular"
+
+    def __init__(self, reads: Readings) -> None:
+        side = Range1d(-1.38, 1.38)
+        drawn = plain_figure(
+            height=TILE_HEIGHT, x_range=side, y_range=Range1d(-1.38, 1.38), sizing_mode="fixed", width=TILE_HEIGHT,
+            frame_width=TILE_HEIGHT - 60, frame_height=TILE_HEIGHT - 60, align="center",
+            min_border_left=40, min_border_right=40, min_border_top=26, min_border_bottom=26,
+        )
+        drawn.grid.visible = False
+        drawn.axis.visible = False
+        for place, label in (("right", "0°"), ("above", "90°"), ("left", "±180°"), ("below", "−90°")):
+            axis = LinearAxis(
+                ticker=FixedTicker(ticks=[0]), major_label_overrides={0: label},
+                axis_line_alpha=0, major_tick_line_alpha=0, major_tick_in=0, major_tick_out=0,
+            )
+            drawn.add_layout(axis, place)
+        drawn.circle(x=0, y=0, radius=[0.5, 1.0], fill_alpha=0, line_color=GRID, line_alpha=0.45)
+        drawn.segment(x0=[-1, 0], y0=[0, -1], x1=[1, 0], y1=[0, 1], line_color=GRID, line_alpha=0.3)
+        self.source = ColumnDataSource(
+            {name: [] for name in ("start", "end", "radius", "ring")}, name="polar-bins"
+        )
+        self.outline = ColumnDataSource({"x": [], "y": []}, name="polar-outline")
+        self.arrow = ColumnDataSource({"x": [], "y": []}, name="polar-mean")
+        drawn.annular_wedge(
+            x=0, y=0, inner_radius=1.1, outer_radius="ring", start_angle="start", end_angle="end", source=self.source,
+            fill_color=NEUTRAL, fill_alpha=0.55, line_color=None,
+        )
+        drawn.annular_wedge(
+            x=0, y=0, inner_radius=0, outer_radius="radius", start_angle="start", end_angle="end", source=self.source,
+            fill_color=ACTIVATION, fill_alpha=0.35, line_color=None,
+        )
+        drawn.line("x", "y", source=self.outline, line_color=ACTIVATION, line_width=2.5, line_join="round")
+        drawn.line("x", "y", source=self.arrow, line_color=BEHAVIOUR, line_width=3, line_cap="round")
+        super().__init__(reads, drawn)
+
+    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+        centres = np.deg2rad(bins.centres[0])
+        half = np.pi / len(centres)
+        top = _top(curve)
+        radius = curve.mean / top
+        most_s = float(curve.occupancy_s.max()) or 1.0
+        self.source.data = {
+            "start": (centres - half).astype(np.float32),
+            "end": (centres + half).astype(np.float32),
+            "radius": np.nan_to_num(radius).astype(np.float32),
+            "ring": (1.1 + 0.24 * curve.occupancy_s / most_s).astype(np.float32),
+        }
+        closed = np.append(np.arange(len(centres)), 0)
+        self.outline.data = {
+            "x": (radius * np.cos(centres))[closed].astype(np.float32),
+            "y": (radius * np.sin(centres))[closed].astype(np.float32),
+        }
+        weights = np.nan_to_num(curve.mean)
+        mean = complex(np.sum(weights * np.exp(1j * centres)) / weights.sum()) if weights.sum() > 0 else complex(np.nan)
+        self.arrow.data = {"x": [0.0, mean.real], "y": [0.0, mean.imag]}
+        least = float(curve.occupancy_s[curve.occupancy_s > 0].min(initial=np.inf))
+        self.say(
+            _heading(bins, active),
+            f"Mean direction {number(float(np.rad2deg(np.angle(mean))))}°, resultant length {number(abs(mean), 2)} (orange line)."
+            if weights.sum() > 0
+            else "",
+            f"Outer circle {number(top, 2)}, the largest mean activation.",
+            f"Grey ring: time spent, {number(least, 2)} to {number(most_s, 3)} s per bin of {360 / len(centres):g}°.",
+        )
+
+
+class TuningCurve:
+    """View: mean activation against a linear variable, over the time spent at each value."""
+
+    title: ClassVar[str] = "Tuning curve"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset({"linear"})
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _LineTile(readings(run))
+
+
+class _LineTile(_TuningTile):
+    kind = "linear"
+
+    def __init__(self, reads: Readings) -> None:
+        self.drawn = plain_figure(height=TILE_HEIGHT, x_label=" ", y_label="mean activation")
+        self.source = ColumnDataSource({name: [] for name in ("x", "mean", "occupancy")}, name="tuning-curve")
+        self.bars = self.drawn.vbar(x="x", top="occupancy", width=1, source=self.source, fill_color=NEUTRAL, fill_alpha=0.35, line_color=None)
+        self.drawn.line("x", "mean", source=self.source, line_color=ACTIVATION, line_width=2.5, line_join="round")
+        self.drawn.scatter("x", "mean", source=self.source, size=5, color=ACTIVATION)
+        super().__init__(reads, self.drawn)
+
+    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+        centres, top = bins.centres[0], _top(curve)
+        width = float(centres[1] - centres[0])
+        most_s = float(curve.occupancy_s.max()) or 1.0
+        self.source.data = {
+            "x": centres,
+            "mean": curve.mean.astype(np.float32),
+            "occupancy": (0.3 * top * curve.occupancy_s / most_s).astype(np.float32),
+        }
+        self.bars.glyph.width = 0.9 * width
+        self.drawn.x_range.update(start=float(centres[0] - width), end=float(centres[-1] + width))
+        self.drawn.y_range.end = 1.08 * top
+        self.drawn.xaxis.axis_label = f"{bins.name} ({bins.physical_unit})" if bins.physical_unit else bins.name
+        peak = _peak(curve)
+        self.say(
+            "No active bin here." if peak is None else f"Largest at {number(centres[peak])} {bins.physical_unit}.",
+            f"Grey bars: time spent, up to {number(most_s)} s per bin.",
+        )
+
+
+class ConditionBars:
+    """View: mean activation for each label of a discrete variable."""
+
+    title: ClassVar[str] = "Mean by condition"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset({"discrete"})
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _BarTile(readings(run))
+
+
+class _BarTile(_TuningTile):
+    kind = "discrete"
+
+    def __init__(self, reads: Readings) -> None:
+        labels = list(reads.bins(reads.variables("discrete")[0]).labels)
+        self.drawn = plain_figure(height=TILE_HEIGHT, x_range=FactorRange(factors=labels), x_label=" ", y_label="mean activation")
+        self.drawn.xgrid.visible = False
+        self.source = ColumnDataSource({"label": [], "mean": []}, name="condition-bars")
+        self.drawn.vbar(x="label", top="mean", width=0.7, source=self.source, fill_color=ACTIVATION, line_color=None)
+        super().__init__(reads, self.drawn)
+
+    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+        labels = list(bins.labels)
+        if list(self.drawn.x_range.factors) != labels:
+            self.drawn.x_range.factors = labels
+        self.drawn.xaxis.major_label_orientation = 0.0 if sum(map(len, labels)) < 40 else 0.9
+        self.drawn.xaxis.axis_label = bins.name
+        self.source.data = {"label": labels, "mean": np.nan_to_num(curve.mean).astype(np.float32)}
+        self.drawn.y_range.end = 1.08 * _top(curve)
+        peak = _peak(curve)
+        least = int(np.argmin(curve.occupancy_s))
+        self.say(
+            "No active bin here." if peak is None else f"Largest for {labels[peak]} ({number(float(curve.mean[peak]))}).",
+            f"Least time in {labels[least]}: {number(float(curve.occupancy_s[least]))} s.",
+        )
+
+
+class RateMap:
+    """View: mean activation over a position."""
+
+    title: ClassVar[str] = "Map over position"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset({"position"})
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _MapTile(readings(run))
+
+
+class _MapTile(_TuningTile):
+    kind = "position"
+
+    def __init__(self, reads: Readings) -> None:
+        self.mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
+        inside = TILE_HEIGHT - 60
+        self.drawn = plain_figure(
+            height=TILE_HEIGHT, sizing_mode="fixed", width=inside + 150, frame_width=inside, frame_height=inside,
+            align="center", x_label=" ", y_label=" ", min_border_right=60,
+        )
+        self.drawn.grid.visible = False
+        self.source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")}, name="rate-map")
+        self.drawn.image("image", x="x", y="y", dw="dw", dh="dh", source=self.source, color_mapper=self.mapper)
+        bar = ColorBar(color_mapper=self.mapper, width=10, padding=4, title=None)
+        self.drawn.add_layout(bar, "right")
+        super().__init__(reads, self.drawn)
+
+    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+        ys, xs = bins.centres if len(bins.centres) == 2 else (np.zeros(1), bins.centres[0])
+        side = float(xs[1] - xs[0]) if len(xs) > 1 else 1.0
+        self.source.data = {
+            "image": [np.atleast_2d(curve.mean).astype(np.float32)],
+            "x": [xs[0] - side / 2], "y": [ys[0] - side / 2], "dw": [side * len(xs)], "dh": [side * len(ys)],
+        }
+        self._frame(xs, ys, side)
+        self.mapper.high = _top(curve)
+        unit = f" ({bins.physical_unit})" if bins.physical_unit else ""
+        self.drawn.xaxis.axis_label, self.drawn.yaxis.axis_label = f"{bins.name} x{unit}", f"{bins.name} y{unit}"
+        peak = _peak(curve)
+        visited = curve.occupancy_s[curve.occupancy_s > 0]
+        where = "No active bin here."
+        if peak is not None:
+            row, column = np.unravel_index(peak, np.atleast_2d(curve.mean).shape)
+            where = f"Largest at x {number(xs[column])}, y {number(ys[row])} {bins.physical_unit}."
+        self.say(
+            where,
+            f"{len(visited)} of {curve.occupancy_s.size} squares visited, for a median of {number(float(np.median(visited)), 2)} s."
+            if len(visited)
+            else "Nowhere visited.",
+        )
+
+    def _frame(self, xs: NDArray[np.float64], ys: NDArray[np.float64], side: float) -> None:
+        """Equal scales on both axes: a square around the grid."""
+        half = side * max(len(xs), len(ys)) / 2
+        for span, axis in ((xs, self.drawn.x_range), (ys, self.drawn.y_range)):
+            middle = float(span[0] + span[-1]) / 2
+            axis.update(start=middle - half, end=middle + half)

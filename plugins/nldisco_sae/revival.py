@@ -1,0 +1,66 @@
+"""Dead latents: who they are, and the auxiliary loss that brings them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["auxiliary_loss", "dead_latents", "update_silence"]
+
+
+def update_silence(silent_steps: Tensor, selected: Tensor) -> None:
+    """Count, in place, for how many steps each latent has not been active at the deepest level.
+
+    Parameters
+    ----------
+    silent_steps : (n_instances, n_latents) int32
+    selected : (n_instances, n_rows, n_latents) bool
+    """
+    silent_steps.add_(1).masked_fill_(selected.any(dim=1), 0)
+
+
+def dead_latents(silent_steps: Tensor, *, dead_after: float, steps_per_epoch: int) -> Tensor:
+    """(n_instances, n_latents) bool: silent for the share `dead_after` of an epoch, at least one step."""
+    return silent_steps >= max(round(dead_after * steps_per_epoch), 1)
+
+
+def auxiliary_loss(
+    pre_activations: Tensor,
+    dead: Tensor,
+    decoder: Tensor,
+    residuals: Sequence[Tensor],
+    *,
+    level_sizes: Sequence[int],
+    aux_k: int | None,
+    observed: Tensor | None,
+) -> Tensor:
+    """(n_instances,) how badly the dead latents reconstruct what the live ones leave over, summed over levels.
+
+    Level l: ``mean (r - r^)² / var r`` with r = y - stopgrad(y^_l) and r^ decoded from each row's `aux_k` largest
+    pre-activations among the level's dead latents (Gao et al. 2024, arXiv:2406.04093, on pre-activations in place of
+    activations, so that a latent that never fires still gets a gradient). Only dead latents receive any; without them the
+    value is constant.
+
+    Parameters
+    ----------
+    pre_activations : (n_instances, n_rows, n_latents)
+    dead : (n_instances, n_latents) bool
+    decoder : (n_instances, n_latents, n_units)
+    residuals : per level (n_instances, n_rows, n_units), outside the graph, 0 where not observed
+    aux_k : None takes an eighth of each level, at least 1
+    observed : as in `mean_loss`
+    """
+    candidates = pre_activations.masked_fill(~dead[:, None], -torch.inf)
+    total = torch.zeros(len(dead), device=dead.device)
+    for size, residual in zip(level_sizes, residuals, strict=True):
+        k = min(aux_k or max(size // 8, 1), size)
+        largest, latents = torch.topk(candidates[..., :size], k, dim=-1, sorted=False)
+        largest = largest.masked_fill(torch.isneginf(largest), 0)
+        codes = torch.zeros_like(candidates[..., :size]).scatter(-1, latents, largest)
+        error = torch.square(residual - codes @ decoder[:, :size])
+        error = error if observed is None else error * observed
+        spread = torch.square(residual - residual.mean(dim=1, keepdim=True)).sum(dim=(1, 2))
+        total = total + error.sum(dim=(1, 2)) / spread.clamp(min=torch.finfo(spread.dtype).tiny)
+    return total
