@@ -1,5 +1,5 @@
 # make demo: everything up to the explorer of a real recording; make test: everything up to the last test.
-PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python; do \
 	command -v $$candidate >/dev/null 2>&1 && $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && { echo $$candidate; break; }; done)
 BIN := .venv/bin
 ARGS ?=

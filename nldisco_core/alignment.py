@@ -107,9 +107,10 @@ def bin_means(
 def derived_speed(position: Signal, grid: Grid) -> Covariate:
     """Speed (physical unit of the position per second) by central differences, one-sided at the ends of each stretch.
 
-    ``|x[i+1] - x[i-1]| / (t[i+1] - t[i-1])``, between the mean positions of neighbouring bins; where the bins are
-    shorter than the sampling period, between samples and then on bins like any signal. Differences never cross a gap
-    between bins, a missing position or the border of a support interval. NaN where a position has no neighbour.
+    ``|x[i+1] - x[i-1]| / (t[i+1] - t[i-1])`` with x and t the means over the samples of a bin, so that a bin of one
+    sample more than its neighbour does not look fast; where the bins are shorter than the sampling period, x and t are
+    samples, and the speed is put on bins like any signal. Differences never cross a gap between bins, a missing
+    position or the border of a support interval. NaN where a position has no neighbour.
     """
     name = f"{position.name}_speed"
     unit = f"{position.physical_unit}/s" if position.physical_unit else None
@@ -123,14 +124,18 @@ def derived_speed(position: Signal, grid: Grid) -> Covariate:
     # A bin at a border of the support belongs to the interval that starts last before the bin ends.
     interval = np.searchsorted(support[:, 0], grid.start_ns + grid.bin_ns)
     stretch = interval + grid.stretch * (len(support) + 1)
-    speed = _central_speed(grid.start_ns / 1e9, align_signal(position, grid).values, stretch)
+    known = np.logical_and.reduce(np.isfinite(position.values), axis=1, keepdims=True)
+    timed = np.where(known, np.column_stack([position.values, position.times_s]), np.nan)
+    means = align_signal(replace(position, values=timed, channels=()), grid).values
+    speed = _central_speed(means[:, -1], means[:, :-1], stretch)
     return Covariate(name=name, values=speed, kind="linear", physical_unit=unit)
 
 
 def _central_speed(
     times_s: NDArray[np.float64], position: NDArray[np.float64], stretch: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    known = ~np.isnan(position).any(axis=1)
+    known = np.logical_and.reduce(np.isfinite(position), axis=1)
+    position = np.where(known[:, None], position, 0.0)
     joined = known[1:] & known[:-1] & (stretch[1:] == stretch[:-1])
     index = np.arange(len(position))
     before = index - np.concatenate([[False], joined])

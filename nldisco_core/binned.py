@@ -310,7 +310,8 @@ class Binned:
         for other in having[1:]:
             if (other.kind, other.channels, other.period) != (first.kind, first.channels, first.period):
                 raise DataError(
-                    f"variable {name!r} is {first.kind} in one session and {other.kind} in another, or has other channels"
+                    f"variable {name!r} is {first.kind} in one session and {other.kind} in another, "
+                    "or their channels or periods differ"
                 )
         categories = first.categories and tuple(dict.fromkeys(c for item in having for c in item.categories or ()))
         parts = []

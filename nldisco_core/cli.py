@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from nldisco_core.errors import ConfigError, NLDiscoError, PluginNotFound, unkno
 
 if TYPE_CHECKING:
     from nldisco_core.conformance import CheckResult
-    from nldisco_core.latents import Latents
     from nldisco_core.runs import Run
 
 __all__ = ["cli", "main", "show_run"]
@@ -80,8 +80,11 @@ def cli(debug: bool, verbose: bool) -> None:
     nldisco run --dataset head-direction --model pca --mapper selectivity
     nldisco serve RUN                               explore a run
     """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    targets = (getattr(listed.provider, "target", "nldisco_core") for listed in plugins.registry().providers())
+    for package in {"nldisco_core", *(re.split("[.:]", target)[0] for target in targets)}:
+        logging.getLogger(package).setLevel(level)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -265,9 +268,10 @@ def map_command(
     """Add mappings to a run without training, or make a run of saved activations.
 
     RUN_OR_FILE is a run (folder, name or unique start of a name), or a file of activations with one row per bin of
-    --dataset: .npy (bins x latents, or instances x bins x latents) or .npz (a scipy sparse matrix). Settings of a mapper
-    are given as --set mappers.NAME.KEY=VALUE.
+    --dataset: .npy (bins x latents, or instances x bins x latents) or .npz (a scipy sparse matrix). Settings of a
+    mapper are given as --set mappers.NAME.KEY=VALUE.
     """
+    from nldisco_core.activations import read_activations
     from nldisco_core.composition import compose
     from nldisco_core.config import parse_assignments
     from nldisco_core.pipeline import map_activations, map_run
@@ -275,7 +279,7 @@ def map_command(
 
     if Path(run_or_file).suffix in (".npy", ".npz"):
         composed = compose(model="saved-activations", mappers=mappers, seed=seed, assignments=assignments, **named)
-        latents = _saved_activations(Path(run_or_file))
+        latents = read_activations(Path(run_or_file))
         show_run(map_activations(latents, composed, source=run_or_file, runs_dir=runs_dir), as_json=as_json)
         return
     run = find_run(run_or_file, runs_dir)
@@ -288,12 +292,6 @@ def map_command(
     for mapper in mappers:
         run = map_run(run, mapper, settings=settings.get("mappers", {}).get(mapper), seed=seed)
     show_run(run, as_json=as_json)
-
-
-def _saved_activations(path: Path) -> Latents:
-    from nldisco_core.activations import read_activations
-
-    return read_activations(path)
 
 
 @cli.command("runs")
@@ -367,9 +365,12 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
         return
     click.echo(f"run    {run.folder}")
     findings = summary.Findings.of(run)
-    table = summary.printable(summary.comparison(findings))
-    if len(table):
-        click.echo(f"\nOn test bins, mean [range] over instances:\n\n{table.to_string()}\n")
+    tables = summary.printable(summary.comparison(findings), {"model": run.model.provider})
+    if tables:
+        click.echo("On test bins, mean [range] over instances.")
+    for title, table in tables.items():
+        click.echo(f"\n{title}\n{table.to_string()}")
+    click.echo()
     for sentence in run.about.get("verdict", []):
         click.echo(click.wrap_text(f"- {sentence}", width=110, subsequent_indent="  "))
 
@@ -379,3 +380,7 @@ def _echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> N
     click.echo("  ".join(column.upper().ljust(widths[column]) for column in columns).rstrip())
     for row in rows:
         click.echo("  ".join(row[column].ljust(widths[column]) for column in columns).rstrip())
+
+
+if __name__ == "__main__":
+    main()

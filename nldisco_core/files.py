@@ -114,8 +114,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a table as Parquet; columns of mixed Python objects become text."""
     flat = frame.copy()
-    for column in flat.select_dtypes("object").columns:
-        flat[column] = flat[column].map(str)
+    for column in flat.columns:
+        if pd.api.types.is_object_dtype(flat[column]):
+            flat[column] = flat[column].map(str)
     flat.to_parquet(path, index=False)
 
 
@@ -294,7 +295,7 @@ def _write_sparse(path: Path, space: LatentSpace) -> None:
         for instance, code in enumerate(codes):
             assert isinstance(code, sparse.csc_array)  # dense codes are written by the caller
             session = np.searchsorted(space.row_offsets, code.indices, side="right").astype(np.int32) - 1
-            columns = [
+            columns: list[NDArray[Any]] = [
                 session,
                 (code.indices - space.row_offsets[session]).astype(np.int32),
                 np.full(code.nnz, instance, dtype=np.int32),

@@ -34,7 +34,7 @@ class LatentSpace:
     defined : (n_rows,) bool, rows the model speaks of; elsewhere its activations mean nothing. None means all
     level_sizes : for nested models the number of latents of each level, ascending; the last is n_latents
     level_masks : where selection is per level: per instance (nnz,) uint8 aligned with ``codes[i].data``, bit l set
-        where the activation is selected at level l. None means an activation counts at every level that holds its latent
+        where the activation is selected at level l. None: an activation counts at every level that holds its latent
     label_use : what the model was told about behaviour
     """
 

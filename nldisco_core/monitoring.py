@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 from tqdm import tqdm
 
 from nldisco_core.files import whole_folder
 
-__all__ = ["CHECKPOINT_EVERY_S", "FitMonitor"]
-
-CHECKPOINT_EVERY_S = 30.0
+__all__ = ["FitMonitor"]
 
 
 class FitMonitor:
@@ -23,7 +23,7 @@ class FitMonitor:
     ----------
     label : what is being fitted, shown before the bar
     checkpoints : folder for the last checkpoint, None to keep none
-    every_s : seconds between checkpoints
+    every_s : seconds between checkpoints; None takes ``NLDISCO_CHECKPOINT_EVERY_S`` from the environment, else 30
     quiet : draw no bar
     """
 
@@ -32,15 +32,15 @@ class FitMonitor:
         label: str,
         *,
         checkpoints: Path | None = None,
-        every_s: float = CHECKPOINT_EVERY_S,
+        every_s: float | None = None,
         quiet: bool = False,
     ) -> None:
         self._label = label
         self._folder = None if checkpoints is None else checkpoints / "last"
-        self._every_s = every_s
+        self._every_s = float(os.environ.get("NLDISCO_CHECKPOINT_EVERY_S", 30)) if every_s is None else every_s
         self._written = time.monotonic()
         self._quiet = quiet
-        self._bar: tqdm[int] | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._scalars: list[tuple[int, int | None, str, float]] = []
 
     def progress(self, done: int, total: int, message: str = "") -> None:
@@ -52,7 +52,7 @@ class FitMonitor:
         if done >= total:
             self._bar.close()
 
-    def _new_bar(self, total: int) -> tqdm[int]:
+    def _new_bar(self, total: int) -> tqdm[NoReturn]:
         # without a terminal tqdm's None means no bar: nothing is drawn into logs
         return tqdm(total=total, desc=self._label, disable=self._quiet or None, leave=False)
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 MIN_EFFECTIVE_SHIFTS = 20
-GUARD_TIMES = 2
+GUARD_TIMES = 3
 _MOST_SHIFTS = 1e6
 
 Statistic = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
@@ -66,7 +66,9 @@ class Null:
         )
 
 
-def choose_null(covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int) -> Null:
+def choose_null(
+    covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int
+) -> Null:
     """The null that suits where the variable comes from.
 
     Signals: `circular_shift`; conditions of a trial: `trial_permutation`; events and phases: `within_trial_shift`.
@@ -83,28 +85,31 @@ def choose_null(covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_]
     return circular_shift(covariate, data, usable=usable, tested=tested, seed=seed)
 
 
-def circular_shift(covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int) -> Null:
+def circular_shift(
+    covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int
+) -> Null:
     """Labels of each session turned in a circle by an amount of its own.
 
     The usable rows where the variable is defined are laid end to end, so a shift never moves a gap onto tested rows. Shifts
-    closer to zero than `GUARD_TIMES` integrated autocorrelation times (four e-folding times of an exponential decay) are not
-    drawn; a session without any other keeps its labels, which only makes the test more careful. Independent relabellings:
-    the shifts drawn from, over the autocorrelation time, multiplied over the tested sessions. The draws of a session depend
-    on the seed, the variable's name and the session's id, not on the order of the sessions.
+    closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session without any other keeps its labels,
+    which only makes the test more careful. The `effective_shifts` of the tested sessions multiply. The draws of a session
+    depend on the seed, the variable's name and the session's id, not on the order of the sessions.
     """
     defined = usable & covariate.defined
     parts: list[tuple[NDArray[np.int64], int, tuple[int, int, int]]] = []
     counts: list[float] = []
     trajectory = _trajectory(covariate)
     for index, rows in enumerate(_rows_by_session(data, defined)):
-        tau = autocorrelation_time(trajectory[rows]) if len(rows) else np.inf
-        if len(rows) > 2 * GUARD_TIMES * tau + 2:
-            guard = int(np.ceil(GUARD_TIMES * tau))
+        shifts = effective_shifts(trajectory[rows]) if len(rows) else 0.0
+        if shifts >= 1:
+            guard = int(np.ceil(GUARD_TIMES * autocorrelation_time(trajectory[rows])))
             parts.append((rows, guard, _key(seed, covariate, data, index)))
-            counts.append(max((len(rows) - 2 * guard) / tau, 1.0) if tested[rows].any() else 1.0)
+            counts.append(shifts if tested[rows].any() else 1.0)
 
     def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
-        shifts = [np.random.default_rng(key).integers(guard, len(rows) - guard + 1, n_draws) for rows, guard, key in parts]
+        shifts = [
+            np.random.default_rng(key).integers(guard, len(rows) - guard + 1, n_draws) for rows, guard, key in parts
+        ]
         for draw in range(n_draws):
             source = np.arange(data.n_bins)
             for (rows, _, _), shift in zip(parts, shifts, strict=True):
@@ -179,7 +184,9 @@ def within_trial_shift(
     by_trial, trial_of_row = rows[order], trial_of_row[order]
     start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
     position = np.arange(len(rows)) - start[trial_of_row]
-    per_session = [(_key(seed, covariate, data, int(index)), int((trials[0] == index).sum())) for index in np.unique(session)]
+    per_session = [
+        (_key(seed, covariate, data, int(index)), int((trials[0] == index).sum())) for index in np.unique(session)
+    ]
     tested_trials = np.bincount(trial_of_row, weights=tested[by_trial], minlength=len(length)) > 0
     autocorrelation = autocorrelation_time(np.nan_to_num(_trajectory(covariate)[by_trial]))
 
@@ -200,35 +207,35 @@ def within_trial_shift(
 
 
 def autocorrelation_time(values: NDArray[np.float64]) -> float:
-    """Integrated autocorrelation time of a series, in samples.
+    """Autocorrelation time of a series, in samples.
 
-    ``tau = 1 + 2 sum_k rho(k)``, over the lags before the autocorrelation first reaches zero; the channels' covariances are
-    added before dividing. n / tau is the number of independent samples the series is worth (Sokal, 1997). A constant series
-    is worth one.
+    ``tau = 1 + 2 sum_k rho(k)**2`` over the lags before the autocorrelation first reaches zero, the channels' covariances
+    added before dividing: the correlation of two independent series that are both like this one varies as it would over
+    n / tau independent samples (Bartlett, Suppl. J. R. Stat. Soc. 8, 27, 1946). For an exponential decay it is the time to
+    1/e. A constant series has its own length.
 
     Parameters
     ----------
-    values : (n_samples,) or (n_samples, n_channels), no NaN
+    values : (n_samples,) or (n_samples, n_channels), no NaN; angles as cosine and sine, categories as indicator columns
     """
     series = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     n_samples = len(series)
-    spectrum = fft.rfft(series - series.mean(axis=0), n=fft.next_fast_len(2 * n_samples, real=True), axis=0)
-    covariance = fft.irfft(np.square(np.abs(spectrum)).sum(axis=1), n=fft.next_fast_len(2 * n_samples, real=True))[:n_samples]
-    if not covariance[0] > 1e-12 * max(float(np.square(series).sum()), 1e-300):
+    n_padded = fft.next_fast_len(2 * n_samples, real=True)
+    spectrum = fft.rfft(series - series.mean(axis=0), n=n_padded, axis=0)
+    covariance = fft.irfft(np.square(np.abs(spectrum)).sum(axis=1), n=n_padded)[:n_samples]
+    if not covariance[0] > 1e-12 * np.square(series).sum():
         return float(n_samples)
     rho = covariance[1:] / covariance[0]
     until = int(np.argmax(rho <= 0)) if (rho <= 0).any() else len(rho)
-    return float(1 + 2 * rho[:until].sum())
+    return float(1 + 2 * np.square(rho[:until]).sum())
 
 
 def effective_shifts(values: NDArray[np.float64]) -> float:
-    """Independent shifts of a series in a circle: its length over its `autocorrelation_time`.
+    """Independent shifts in a circle that a series offers outside the guard around zero.
 
-    Parameters
-    ----------
-    values : (n_samples,) or (n_samples, n_channels), no NaN; angles as sine and cosine, categories as indicator columns
+    ``n_samples / tau - 2 GUARD_TIMES``, never below zero, tau its `autocorrelation_time`; values as there.
     """
-    return len(values) / autocorrelation_time(values)
+    return max(len(values) / autocorrelation_time(values) - 2 * GUARD_TIMES, 0.0)
 
 
 def null_distribution(

@@ -203,7 +203,8 @@ class _Analysis:
         dictionary = model.dictionary() if isinstance(model, HasDictionary) else None
         self._writer.write_part(part, model=model, report=report, latents=latents, dictionary=dictionary)
         with self._timed(f"evaluate {part}"):
-            self._evaluations[part] = evaluate(model, latents, self._data, counts=self._counts)
+            spikes = self._counts if self._counts.activity_kind == "counts" else None
+            self._evaluations[part] = evaluate(model, latents, self._data, counts=spikes)
             self._relate(part, latents, dictionary)
         for name, (_, mapper) in self._made.mappers.items():
             with self._timed(f"map {part} {name}"):
@@ -246,17 +247,19 @@ class _Analysis:
         self._mappings[part] = (*self._mappings.get(part, ()), result.table)
 
     def _relate(self, part: str, latents: Latents, dictionary: Dictionary | None) -> None:
-        if dictionary is not None and dictionary.values.ndim == 3 and len(dictionary.values) > 1:
-            match = seed_match(dictionary.values)
-            nulls = seed_match_nulls(dictionary.values, seed=self._made.config.seed)
+        if dictionary is not None and len(dictionary.values) > 1:
+            signed = latents.main.code_kind == "signed"
+            match = seed_match(dictionary.values, absolute=signed)
+            nulls = seed_match_nulls(dictionary.values, n_draws=100, seed=self._made.config.seed, absolute=signed)
             self._seed_matches.append(
                 {
                     "model": part,
                     "median": match.median,
-                    "share_above": match.share_above,
-                    "lowest_pair": float(np.min(match.pair_medians)),
-                    "highest_pair": float(np.max(match.pair_medians)),
-                    **{f"null_{name}": value for name, value in nulls.items()},
+                    "share_matched": match.share_matched,
+                    "lowest_pair": float(np.median(match.pairs, axis=1).min()),
+                    "highest_pair": float(np.median(match.pairs, axis=1).max()),
+                    "null_gaussian": float(np.median(nulls.gaussian)),
+                    "null_permuted": float(np.median(nulls.permuted)),
                 }
             )
         if self._data.shares_units:

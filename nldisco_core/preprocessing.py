@@ -94,10 +94,11 @@ def smooth(
     alike = _filtered(np.ones((1, len(place)), dtype=np.float32), place, sigma_bins, radius)
     for first in range(0, activity.shape[1], UNITS_AT_ONCE):
         units = slice(first, first + UNITS_AT_ONCE)
-        weight = alike
+        values, weight = activity[:, units], alike
         if observed is not None:
+            values = np.where(observed[:, units], values, 0)
             weight = _filtered(observed[:, units].T, place, sigma_bins, radius)
-        total = _filtered(activity[:, units].T, place, sigma_bins, radius)
+        total = _filtered(values.T, place, sigma_bins, radius)
         smoothed[:, units] = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0).T
     return smoothed if observed is None else np.where(observed, smoothed, np.float32(0))
 

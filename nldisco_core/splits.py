@@ -123,5 +123,5 @@ def _blocks_of(session: BinnedSession, bin_ns: int, block_s: float, gap_s: float
     n_blocks = np.maximum(np.floor(np.bincount(stretch) / period + 0.5), 1).astype(np.int64)
     block = np.minimum(within // period, n_blocks[stretch] - 1) + (np.cumsum(n_blocks) - n_blocks)[stretch]
     first_ns = session.start_ns[np.flatnonzero(np.diff(block, prepend=-1))]
-    next_ns = np.append(first_ns[1:], np.iinfo(np.int64).max)[block]
+    next_ns = np.append(first_ns[1:], np.iinfo(np.int64).max // 2)[block]
     return np.where(next_ns - bin_ns - session.start_ns < gap_ns, -1, block)

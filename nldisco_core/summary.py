@@ -130,27 +130,52 @@ def _add_tuning(add: Any, table: pd.DataFrame) -> None:
             )
 
 
-def printable(table: pd.DataFrame) -> pd.DataFrame:
-    """A comparison as text: a row per model, a column per quantity, ``mean [low, high]`` where instances differ.
+def printable(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """A comparison as titled tables of text: a row per model, ``mean [low, high]`` where instances differ.
 
-    Counts and errors get one decimal, everything else three.
+    Parameters
+    ----------
+    table : see `comparison`
+    names : what to call each model, such as ``{"model": "matryoshka-sae"}``
     """
-    shown = table.copy()
-    shown["variable"] = shown["variable"].fillna("")
-    shown["text"] = [_number(row.quantity, row.mean, row.low, row.high) for row in shown.itertuples(index=False)]
-    wide = shown.pivot(index="model", columns=["quantity", "variable"], values="text")
-    wide = wide.reindex(
-        index=list(dict.fromkeys(shown["model"])),
-        columns=pd.MultiIndex.from_frame(shown[["quantity", "variable"]].drop_duplicates()),
+    shown = table.assign(
+        block=[
+            row.variable if isinstance(row.variable, str) else _BLOCKS.get(row.quantity, "copies and seeds")
+            for row in table.itertuples(index=False)
+        ],
+        label=[_LABELS.get(quantity, quantity.replace("_", " ")) for quantity in table["quantity"]],
+        model=[names.get(model, model) for model in table["model"]],
+        text=[_number(row.quantity, row.mean, row.low, row.high) for row in table.itertuples(index=False)],
     )
-    wide = wide.T.fillna("")
-    wide.index = pd.Index([" ".join(part for part in key if part) for key in wide.index])
-    wide.columns.name = None
-    return wide
+    return {
+        str(block): group.pivot(index="model", columns="label", values="text")
+        .reindex(index=list(dict.fromkeys(group["model"])), columns=list(dict.fromkeys(group["label"])))
+        .fillna("")
+        .rename_axis(index=None, columns=None)
+        for block, group in shown.groupby("block", sort=False)
+    }
+
+
+_BLOCKS = MappingProxyType({"r2": "reconstruction", "l0": "reconstruction", "bits_per_spike": "reconstruction"})
+_LABELS = MappingProxyType(
+    {
+        "r2": "R²",
+        "l0": "L0",
+        "bits_per_spike": "bits/spike",
+        "decoding_r2": "decoding R²",
+        "decoding_error_deg": "median error °",
+        "decoding_accuracy": "balanced accuracy",
+        "n_supported": "supported",
+        "n_tuned": "q < .05",
+        "n_sharp": f"resultant > {SHARP:g}",
+        "best_information": "best bits",
+        "copy_share": "copies",
+    }
+)
 
 
 def _number(quantity: str, mean: float, low: float, high: float) -> str:
-    digits = 1 if quantity.startswith("n_") or quantity.endswith("_deg") else 3
+    digits = 1 if quantity.startswith("n_") or quantity.endswith("_deg") else 2
     text = f"{mean:.{digits}f}"
     return text if f"{low:.{digits}f}" == f"{high:.{digits}f}" else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
@@ -272,9 +297,7 @@ def _on_copies(value: Values, called: Mapping[str, str]) -> list[str]:
     share = value.get(("model", "copy_share", None))
     if share is None:
         return []
-    return [
-        f"{share:.0%} of the latents of {called['model']} follow one unit at a correlation of .8 or more: copies, not ensembles."
-    ]
+    return [f"{share:.0%} of the latents of {called['model']} copy a single unit (correlation of .8 or more)."]
 
 
 def _join(names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Checks that any dataset, latent model, mapper, view or preset must pass.
 
 A check is a plain function that takes the maker of the thing and raises `ConformanceFailure`, or `NotApplicable` where
-the rule does not concern it (pytest reports that as skipped). `check_model` and its like run all checks of their kind and
-give one `CheckResult` each; `check_provider` does so for an installed provider.
+the rule does not concern it (pytest reports that as skipped). `check_model` and its like run all checks of their kind,
+and `check_provider` does so for an installed provider: one `CheckResult` each.
 """
 
 from nldisco_core.conformance.checks import CheckResult, ConformanceFailure, NotApplicable

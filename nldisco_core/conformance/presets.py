@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 
-from nldisco_core.config import RunConfig, parse
+from nldisco_core.config import RunConfig, merge, parse
 from nldisco_core.conformance.checks import CheckResult, ConformanceFailure, run_checks
 from nldisco_core.errors import ConfigError
 from nldisco_core.plugins import registry
@@ -21,9 +21,13 @@ def check_preset(preset: Preset, *, expected_failures: Mapping[str, str] | None 
 
 def check_settings_are_valid(preset: Preset) -> None:
     """Its file is TOML and holds settings that its latent model, or a whole run, takes."""
-    config = RunConfig if preset.provider is None else registry().listed("model", preset.provider).load_config()
     try:
-        parse(config, tomllib.loads(preset.text()), where=f"preset {preset.name!r}")
+        settings = tomllib.loads(preset.text())
+        if preset.provider is None:
+            config, below = RunConfig, {"dataset": {"name": "any"}, "model": {"name": "any"}}
+        else:
+            config, below = registry().listed("model", preset.provider).load_config(), {}
+        parse(config, merge(below, settings), where=f"preset {preset.name!r}")
     except (ConfigError, tomllib.TOMLDecodeError) as error:
         raise ConformanceFailure(f"{error}; correct {preset.source}") from error
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,19 @@ def transform_saved(module_name: str, class_name: str, file: str, folder: str) -
 
     A module that cannot be imported by name there, such as a one-off plugin, is loaded from its file.
     """
-    if importlib.util.find_spec(module_name.partition(".")[0]) is None:
-        specification = importlib.util.spec_from_file_location(module_name, file)
-        assert specification is not None, file
-        assert specification.loader is not None, file
-        sys.modules[module_name] = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(sys.modules[module_name])
-    model: LatentModel = getattr(importlib.import_module(module_name), class_name).load(Path(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError:
+        module = _from_file(module_name, Path(file))
+    model: LatentModel = getattr(module, class_name).load(Path(folder))
     space = model.transform(toy_data_for(model.requirements)).main
     np.save(Path(folder) / _LATENTS_FILE, np.stack([space.dense(instance) for instance in range(space.n_instances)]))
+
+
+def _from_file(module_name: str, file: Path) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(module_name, file)
+    assert specification is not None, file
+    assert specification.loader is not None, file
+    module = sys.modules[module_name] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module

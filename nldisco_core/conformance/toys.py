@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from nldisco_core.binned import SPLITS, Binned, BinnedSession, Covariate
 from nldisco_core.latents import Latents, LatentSpace
@@ -113,8 +114,6 @@ def toy_binned(
 
 def toy_latents(data: Binned, *, n_instances: int = 1, n_dead: int = 1) -> Latents:
     """One latent per unit of `data`, active where the unit fires at least two spikes, and `n_dead` that never are."""
-    from scipy import sparse
-
     activity = np.asarray(data.activity, dtype=np.float32)
     active = np.where(activity >= 2, activity, 0)
     padded = np.concatenate([active, np.zeros((len(active), n_dead), dtype=np.float32)], axis=1)

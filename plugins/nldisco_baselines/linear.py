@@ -49,7 +49,7 @@ class _Projection(Baseline[P]):
 
     def _rank_limit(self, centred: Floats) -> int:
         """How many components the activity can support."""
-        return min(centred.shape)
+        return int(min(centred.shape))
 
     def _learn(self, activity: Floats, seed: int) -> Learned:
         n_units = activity.shape[1]
@@ -106,8 +106,7 @@ class ICA(_Projection[ICAConfig]):
     config_class: ClassVar[type[ModelConfig]] = ICAConfig
 
     def _rank_limit(self, centred: Floats) -> int:
-        rank: int = np.linalg.matrix_rank(centred).item()  # whitening divides by the singular values
-        return rank
+        return int(np.linalg.matrix_rank(centred))  # whitening divides by the singular values
 
     def _decompose(self, centred: Floats, n_latents: int, seed: int) -> Components:
         solver = decomposition.FastICA(

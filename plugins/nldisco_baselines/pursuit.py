@@ -21,9 +21,9 @@ class UnitsOMP(Baseline[UnitsOMPConfig]):
     """Each bin as an offset plus at most `k` units: orthogonal matching pursuit with the units as atoms.
 
     The atoms are orthonormal, so pursuit takes the k entries of ``x - offset`` that are largest (in size where the
-    activity is signed, above zero where it is not) and their coefficients are those entries. The offset stands for every
-    unit that was not taken. It is fitted in turns with the choice of units (each unit's mean over the training bins in
-    which it was not taken), as an autoencoder fits its decoder bias.
+    activity is signed, above zero where it is not) and their coefficients are those entries. The offset stands for
+    every unit that was not taken. It is fitted in turns with the choice of units (each unit's mean over the training
+    bins in which it was not taken), as an autoencoder fits its decoder bias.
 
     Why the offset is fitted: on the head-direction recording (15 units, 50 ms, sigma one bin, global max, four draws of
     10 s test blocks) two units per bin reach R² .82-.88 around the mean, .92-.95 with no offset and .93-.96 with the

@@ -79,7 +79,11 @@ def evidence(reads: Readings, selection: Selection, mapper: str | None) -> Evide
 
 
 def _known(row: pd.Series) -> dict[str, Any]:
-    return {str(name): getattr(value, "item", lambda value=value: value)() for name, value in row.items() if not pd.isna(value)}
+    return {
+        str(name): getattr(value, "item", lambda value=value: value)()
+        for name, value in row.items()
+        if not pd.isna(value)
+    }
 
 
 def _whole(reads: Readings, model: str, mapper: str, selection: Selection) -> pd.DataFrame:
@@ -97,7 +101,9 @@ def _scores(reads: Readings, selection: Selection, mapper: str | None) -> dict[s
         return {}
     table = _whole(reads, selection.model, mapper, selection)
     row = table[
-        (table["instance"] == selection.instance) & (table["latent"] == selection.latent) & (table["sign"] == selection.sign)
+        (table["instance"] == selection.instance)
+        & (table["latent"] == selection.latent)
+        & (table["sign"] == selection.sign)
     ]
     return _known(row.iloc[0]) if len(row) else {}
 
@@ -107,7 +113,9 @@ def _copy(reads: Readings, selection: Selection) -> dict[str, Any]:
     if copies is None:
         return {}
     row = copies[
-        (copies["model"] == selection.model) & (copies["instance"] == selection.instance) & (copies["latent"] == selection.latent)
+        (copies["model"] == selection.model)
+        & (copies["instance"] == selection.instance)
+        & (copies["latent"] == selection.latent)
     ]
     if "sign" in row:
         row = row[row["sign"] == selection.sign]
@@ -122,7 +130,14 @@ def _best_control(reads: Readings, selection: Selection, mapper: str | None) -> 
         table = _whole(reads, name, mapper, selection)
         if "supported" in table:
             table = table[table["supported"].astype("boolean").fillna(False).astype(bool)]
-        score = next((column for column in ("mutual_information", "auroc", "youden") if column in table and table[column].notna().any()), None)
+        score = next(
+            (
+                column
+                for column in ("mutual_information", "auroc", "youden")
+                if column in table and table[column].notna().any()
+            ),
+            None,
+        )
         if score is not None and (best is None or float(table[score].max()) > best[2]):
             best = (name, score, float(table[score].max()))
     return best

@@ -31,12 +31,13 @@ def plain_figure(*, height: int, x_label: str = "", y_label: str = "", **options
     """A figure without tools, of fixed ranges and borders, so that new data never moves its frame."""
     options.setdefault("x_range", Range1d(0, 1))
     options.setdefault("y_range", Range1d(0, 1))
+    options.setdefault("sizing_mode", "stretch_width")
     options.setdefault("tools", "")
     options.setdefault("min_border_left", 58)
     options.setdefault("min_border_bottom", 46)
     options.setdefault("min_border_right", 16)
     options.setdefault("min_border_top", 10)
-    made = figure(height=height, sizing_mode="stretch_width", toolbar_location=None, output_backend="canvas", **options)
+    made = figure(height=height, toolbar_location=None, output_backend="canvas", **options)
     made.xaxis.axis_label, made.yaxis.axis_label = x_label or None, y_label or None
     made.grid.grid_line_color = GRID
     made.grid.grid_line_alpha = 0.2
@@ -54,7 +55,7 @@ class FigureTile:
 
     def __init__(self, *figures: Any) -> None:
         self._summary = pn.pane.HTML("", stylesheets=[SUMMARY_CSS], sizing_mode="stretch_width")
-        panes = [pn.pane.Bokeh(each, sizing_mode="stretch_width", margin=0) for each in figures]
+        panes = [pn.pane.Bokeh(each, sizing_mode=each.sizing_mode, margin=0, align=each.align) for each in figures]
         self.panel: Any = pn.Column(*panes, self._summary, sizing_mode="stretch_width", margin=0)
 
     def say(self, *sentences: str) -> None:

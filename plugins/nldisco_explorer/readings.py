@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nldisco_core.binned import SPLITS
 from nldisco_core.errors import RunError
 from nldisco_core.runs import Run
-from nldisco_explorer.variables import VariableBins, variable_bins
+from nldisco_explorer.variables import cut
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nldisco_core.latents import LatentSpace
     from nldisco_core.mapping import MapperResult
     from nldisco_core.selection import Selection
+    from nldisco_core.tuning import Conditions
 
 __all__ = ["ALL_SPLITS", "FACTS", "Activations", "Readings", "readings"]
 
@@ -76,7 +77,7 @@ class Readings:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._csc: dict[tuple[str, int], sparse.csc_array] = {}
-        self._bins: dict[str, VariableBins] = {}
+        self._conditions: dict[str, Conditions] = {}
         self._mappings: dict[tuple[str, str, int], MapperResult] = {}
         self._covariates: dict[str, Covariate] = {}
 
@@ -119,14 +120,33 @@ class Readings:
             self._mappings[key] = part.mapping(mapper)
         return self._mappings[key]
 
+    def is_mapped(self, model: str, mapper: str | None) -> bool:
+        """Whether that mapper was run on that model."""
+        return mapper is not None and mapper in self.run.part(model).mappings
+
+    def mapped_variables(self, mapper: str | None) -> tuple[str, ...]:
+        """Variables the mapper speaks of, then those of the run that it does not."""
+        mapped = self.mapping("model", mapper).table["variable"].dropna().unique() if mapper is not None else ()
+        return tuple(dict.fromkeys([*map(str, mapped), *self.variables()]))
+
+    def conditions(self, model: str, mapper: str | None, variable: str | None) -> tuple[str, ...]:
+        """Values of a variable that the mapper scored one by one."""
+        if mapper is None or not self.is_mapped(model, mapper):
+            return ()
+        table = self.mapping(model, mapper).table
+        return tuple(map(str, table.loc[table["variable"] == variable, "condition"].dropna().unique()))
+
     def space(self, model: str) -> LatentSpace:
         """Activations of all latents of a model."""
         return self.run.part(model).latents.main
 
     def activations(self, selection: Selection) -> Activations:
         """Active bins of the selected latent (or rectified half) in the selected split."""
-        space = self.space(selection.model)
-        latent = selection.latent or 0
+        space, latent = self.space(selection.model), selection.latent
+        if latent is None:
+            return Activations(
+                np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), self.defined(selection.model)
+            )
         if space.is_sparse:
             code = self._codes(selection.model, selection.instance)
             inside = slice(code.indptr[latent], code.indptr[latent + 1])
@@ -156,9 +176,18 @@ class Readings:
         space, defined = self.space(model), self.defined(model)
         if space.is_sparse:
             codes = (self._codes(model, instance) for instance in range(space.n_instances))
-            active = [np.bincount(np.repeat(np.arange(space.n_latents), np.diff(c.indptr)), weights=defined[c.indices], minlength=space.n_latents) for c in codes]
+            active = [
+                np.bincount(
+                    np.repeat(np.arange(space.n_latents), np.diff(c.indptr)),
+                    weights=defined[c.indices],
+                    minlength=space.n_latents,
+                )
+                for c in codes
+            ]
             return np.asarray(active) / max(int(defined.sum()), 1)
-        return np.stack([np.count_nonzero(code[defined], axis=0) for code in np.asarray(space.codes)]) / max(int(defined.sum()), 1)
+        return np.stack([np.count_nonzero(code[defined], axis=0) for code in np.asarray(space.codes)]) / max(
+            int(defined.sum()), 1
+        )
 
     def split_mask(self, split: str) -> NDArray[np.bool_]:
         """(n_bins,) bins of a split, or all."""
@@ -176,11 +205,11 @@ class Readings:
             self._covariates[name] = self.run.counts.covariate(name)
         return self._covariates[name]
 
-    def bins(self, variable: str) -> VariableBins:
-        """Which bin of the variable each bin of time falls in."""
-        if variable not in self._bins:
-            self._bins[variable] = variable_bins(self.covariate(variable))
-        return self._bins[variable]
+    def cut(self, variable: str) -> Conditions:
+        """The conditions a variable is drawn in."""
+        if variable not in self._conditions:
+            self._conditions[variable] = cut(self.covariate(variable))
+        return self._conditions[variable]
 
     @cached_property
     def activity(self) -> NDArray[np.float32]:
@@ -195,7 +224,9 @@ class Readings:
         """Unit table with columns id and region."""
         units = self.run.counts.units
         region = units["region"] if "region" in units else pd.Series("", index=units.index)
-        return pd.DataFrame({"id": units["id"].astype(str), "region": region.fillna("").astype(str).replace("", "no region")})
+        return pd.DataFrame(
+            {"id": units["id"].astype(str), "region": region.fillna("").astype(str).replace("", "no region")}
+        )
 
     @cached_property
     def copies(self) -> pd.DataFrame | None:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pynwb.ophys import DfOverF, RoiResponseSeries
 
 from nldisco_core.errors import InvalidRecording, unknown_name
 from nldisco_core.session import Traces
 from nldisco_nwb.contents import blank, pieces, scalar_columns
-from nldisco_nwb.opening import OpenFile
+from nldisco_nwb.opening import OpenFile, naming
 from nldisco_nwb.sampling import has_times, sample_times, scaled
 
-__all__ = ["roi_series", "roi_table", "roi_traces"]
+__all__ = ["NWBTraces", "roi_series", "roi_table", "roi_traces"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NWBTraces(Traces):
+    """Fluorescence that keeps its file open."""
+
+    opened: OpenFile
+
+    def values(self) -> NDArray[np.float64]:
+        """(n_samples, n_units) float64, read in one go."""
+        with naming(self.opened.path):
+            return super().values()
 
 
 def roi_series(opened: OpenFile, wanted: str | None) -> tuple[RoiResponseSeries | None, tuple[str, ...]]:
@@ -34,23 +49,21 @@ def roi_series(opened: OpenFile, wanted: str | None) -> tuple[RoiResponseSeries 
     return found[chosen].item, tuple(names[:chosen] + names[chosen + 1 :])
 
 
-def roi_traces(series: RoiResponseSeries) -> Traces:
+def roi_traces(opened: OpenFile, series: RoiResponseSeries) -> NWBTraces:
     """The fluorescence as it lies in the file, (n_samples, n_units); reads its times only."""
     if not has_times(series):
         raise InvalidRecording(f"ROI series {series.name!r} has neither a rate nor a timestamp for each sample")
     source = series.data if (series.conversion, series.offset) == (1.0, 0.0) else scaled(series)
-    return Traces(
-        times_s=sample_times(series), source=source, physical_unit=None if blank(series.unit) else series.unit
-    )
+    unit = None if blank(series.unit) else str(series.unit)
+    return NWBTraces(times_s=sample_times(series), source=source, physical_unit=unit, opened=opened)
 
 
 def roi_table(series: RoiResponseSeries) -> pd.DataFrame:
-    """One row per region of interest: id, region (of its imaging plane), kind, and further columns of the segmentation."""
+    """One row per region of interest: id, region (of its imaging plane), kind, and what else its segmentation says."""
     rows = np.asarray(series.rois.data[:], dtype=np.int64)
     table = series.rois.table
+    ids = [str(roi) for roi in np.asarray(table.id[:])[rows]]
     columns, _ = scalar_columns(table, leave=("id", "region", "kind"))
-    region = table.imaging_plane.location or ""
     described = {name: values[rows] for name, values in columns.items()}
-    return pd.DataFrame(
-        {"id": [str(roi) for roi in np.asarray(table.id[:])[rows]], "region": region, "kind": "", **described}
-    )
+    place = table.imaging_plane.location
+    return pd.DataFrame({"id": ids, "region": "" if blank(place) else str(place), "kind": "", **described})

@@ -26,8 +26,8 @@ _LABELS = ("tags", "epoch_name", "name", "state")
 def interval_tables(opened: OpenFile) -> tuple[dict[str, IntervalTable], tuple[str, ...]]:
     """Every usable interval table by name, and a sentence for whatever was dropped.
 
-    Columns that end in ``_time`` and lie inside their rows become events, named with ``_s``. Rows without finite, ordered
-    bounds are dropped; rows out of order are sorted; columns with several values per row are left out.
+    Columns that end in ``_time`` and lie inside their rows become events, named with ``_s``. Rows without finite,
+    ordered bounds are dropped; rows out of order are sorted; columns with several values per row are left out.
     """
     tables: dict[str, IntervalTable] = {}
     warnings: list[str] = []

@@ -50,8 +50,8 @@ def share_times(series: Sequence[Any]) -> bool:
 def believable(times_s: NDArray[np.float64], span_s: tuple[float, float]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Which timestamps can be used, and what is wrong with the others.
 
-    A timestamp is dropped where it is not finite, lies more than one session length outside the session, repeats the one
-    before it or lies before it. What is left increases strictly.
+    A timestamp is dropped where it is not finite, lies more than one session length outside the session, repeats the
+    one before it or lies before it. What is left increases strictly.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ def believable(times_s: NDArray[np.float64], span_s: tuple[float, float]) -> tup
     latest = np.maximum.accumulate(np.where(possible, times_s, -np.inf))
     before = np.concatenate([[-np.inf], latest[:-1]])
     faults = {
-        "not finite": ~finite,
-        "impossible (more than a session length outside the recording)": finite & ~possible,
-        "repeated": possible & (times_s == before),
-        "earlier than the one before": possible & (times_s < before),
+        "are not finite": ~finite,
+        "are impossible (more than a session length outside the recording)": finite & ~possible,
+        "repeat the one before": possible & (times_s == before),
+        "are earlier than the one before": possible & (times_s < before),
     }
     complaints = tuple(
         f"{np.count_nonzero(faulty)} of {len(times_s)} timestamps {fault}, first {times_s[faulty][0]:.10g} s; dropped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -61,8 +61,8 @@ def find_signals(
 ) -> tuple[DeferredMapping[Signal], tuple[str, ...]]:
     """Signals by name, none of them read yet, and a sentence for whatever is wrong with one.
 
-    Position becomes a position, one-channel compass direction in radians or degrees a circular signal, any other numeric
-    series of up to 16 channels a linear one. Raw voltage, LFP and images are never listed.
+    Position becomes a position, compass direction in radians or degrees a circular signal, any other numeric series of
+    up to 16 channels a linear one. Raw voltage, LFP and images are never listed.
 
     Raises
     ------
@@ -71,25 +71,27 @@ def find_signals(
     """
     readers: dict[str, Callable[[], Signal]] = {}
     warnings: list[str] = []
-    groups = list(_named(opened, config))
-    _expect_known(groups, config)
-    for name, group in groups:
-        source, complaints = _source(name, group, config), []
-        n_samples = len(source.series[0].data)
-        if not all(has_times(series) for series in source.series):
-            complaints.append("neither a rate nor a timestamp for each sample; left out")
-        elif n_samples == 0:
-            complaints.append("has no samples; left out")
-        else:
-            if source.series[0].timestamps is not None and n_samples <= _CHECKED_WHEN_OPENED:
-                keep, faults = believable(sample_times(source.series[0]), span_s)
-                complaints += [*faults, *([] if keep.any() else ["no timestamp can be used; left out"])]
-            if not complaints or not complaints[-1].endswith("left out"):
-                readers[name] = partial(_read, opened, source, span_s)
-            if isinstance(group[0].container, CompassDirection) and source.kind == "linear":
-                complaints.append("a direction in an unknown unit; state its period under 'circular'")
+    for name, group in _named(opened, config).items():
+        source = _source(name, group, config)
+        usable, complaints = _check(source.series[0], span_s)
+        if usable:
+            readers[name] = partial(_read, opened, source, span_s)
+        if isinstance(group[0].container, CompassDirection) and source.kind == "linear":
+            complaints = (*complaints, "a direction in an unknown unit; state its period under 'circular'")
         warnings += [f"signal {name!r}: {complaint}" for complaint in complaints]
     return DeferredMapping(readers), tuple(warnings)
+
+
+def _check(series: Any, span_s: tuple[float, float]) -> tuple[bool, tuple[str, ...]]:
+    if len(series.data) == 0:
+        return False, ("no samples; left out",)
+    if not has_times(series):
+        return False, ("neither a rate nor a timestamp for each sample; left out",)
+    if series.timestamps is None or len(series.data) > _CHECKED_WHEN_OPENED:
+        return True, ()
+    keep, faults = believable(sample_times(series), span_s)
+    usable = bool(keep.any())
+    return usable, faults if usable else (*faults, "none is left; left out")
 
 
 def _behaviour(opened: OpenFile) -> Iterator[Piece]:
@@ -104,18 +106,30 @@ def _behaviour(opened: OpenFile) -> Iterator[Piece]:
             yield piece
 
 
-def _named(opened: OpenFile, config: NWBConfig) -> Iterator[tuple[str, list[Piece]]]:
+def _named(opened: OpenFile, config: NWBConfig) -> dict[str, list[Piece]]:
     """Pieces grouped into signals, under the names they will have."""
-    groups = []
+    groups: list[list[Piece]] = []
     for _, held in groupby(_behaviour(opened), key=lambda piece: id(piece.container or piece.item)):
         together = list(held)
         groups += [together] if _are_coordinates(together) else [[piece] for piece in together]
     own = [group[0].container.name if len(group) > 1 else group[0].name for group in groups]
     counts = Counter(own)
-    for name, group in zip(own, groups, strict=True):
-        holder = group[0].module if group[0].container is None or len(group) > 1 else group[0].container.name
-        unique = name if counts[name] == 1 else f"{holder}_{name}"
-        yield config.rename.get(unique, unique), group
+    unique = [
+        name if counts[name] == 1 else f"{_holder(group)}_{name}" for name, group in zip(own, groups, strict=True)
+    ]
+    names = [config.rename.get(name, name) for name in unique]
+    _expect_known("rename", config.rename, unique)
+    for setting in ("circular", "kinds", "physical_units"):
+        _expect_known(setting, getattr(config, setting), names)
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ConfigError(f"two signals are named {twice!r}; rename one of them")
+    return dict(zip(names, groups, strict=True))
+
+
+def _holder(group: Sequence[Piece]) -> str:
+    bare = group[0].container is None or len(group) > 1
+    return group[0].module if bare else str(group[0].container.name)
 
 
 def _are_coordinates(together: Sequence[Piece]) -> bool:
@@ -129,19 +143,10 @@ def _are_coordinates(together: Sequence[Piece]) -> bool:
     )
 
 
-def _expect_known(groups: Sequence[tuple[str, list[Piece]]], config: NWBConfig) -> None:
-    names = [name for name, _ in groups]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ConfigError(f"two signals are named {repeated[0]!r}; rename one of them")
-    for new in config.rename.values():
-        if new not in names:
-            old = next(before for before, after in config.rename.items() if after == new)
-            raise ConfigError(f"rename: {unknown_name('signal', old, names)}")
-    for setting in ("circular", "kinds", "physical_units"):
-        for name in getattr(config, setting):
-            if name not in names:
-                raise ConfigError(f"{setting}: {unknown_name('signal', name, names)}")
+def _expect_known(setting: str, wanted: Iterable[str], names: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            raise ConfigError(f"{setting}: {unknown_name('signal', name, names)}")
 
 
 def _source(name: str, group: Sequence[Piece], config: NWBConfig) -> _Source:

@@ -91,7 +91,8 @@ def spike_bounds(trains: SpikeTrains) -> NDArray[np.float64]:
     starts, stops = trains.offsets[:-1], trains.offsets[1:]
     ends = np.concatenate([starts[stops > starts], stops[stops > starts] - 1])
     times = np.array([float(trains.source[int(end) : int(end) + 1][0]) for end in ends])
-    return times[np.isfinite(times)]
+    finite: NDArray[np.float64] = times[np.isfinite(times)]
+    return finite
 
 
 def _offsets(column: VectorIndex) -> NDArray[np.int64]:
@@ -124,9 +125,9 @@ def _electrode_locations(column: Any) -> list[str]:
     """Location of each unit's electrodes, joined by ``/`` where they lie in several."""
     region = column.target if isinstance(column, VectorIndex) else column
     rows = np.asarray(region.data[:], dtype=np.int64)
-    if "location" not in region.table.colnames:
-        return []
     columns, _ = scalar_columns(region.table, leave=set(region.table.colnames) - {"location"})
+    if "location" not in columns:
+        return []
     locations = np.array(texts(columns["location"]), dtype=object)[rows]
     per_unit = np.split(locations, _offsets(column)[1:-1]) if isinstance(column, VectorIndex) else locations[:, None]
     return ["/".join(dict.fromkeys(place for place in places if not blank(place))) for places in per_unit]

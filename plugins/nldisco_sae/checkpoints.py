@@ -36,7 +36,9 @@ class Checkpoint:
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Fill an existing folder with ``state.json`` and ``state.safetensors``."""
-    save_file({name: tensor.detach().cpu() for name, tensor in checkpoint.tensors.items()}, folder / "state.safetensors")
+    save_file(
+        {name: tensor.detach().cpu() for name, tensor in checkpoint.tensors.items()}, folder / "state.safetensors"
+    )
     state = {"identity": checkpoint.identity, "step": checkpoint.step, "points": checkpoint.points}
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 

@@ -39,19 +39,20 @@ class SparseCodeConfig(ModelConfig):
     @field_validator("levels")
     @classmethod
     def _levels_ascend(cls, levels: dict[int, int]) -> dict[int, int]:
-        sizes = list(levels)
-        if sizes[0] < 1 or sizes != sorted(set(sizes)):
-            raise ValueError("sizes of levels must be positive and ascend, as in {8: 1, 16: 2}")
         for size, k in levels.items():
-            if not 1 <= k <= size:
-                raise ValueError(f"level {size} has k {k}; expected 1 to {size}")
-        return levels
+            if size < 1 or not 1 <= k <= size:
+                raise ValueError(
+                    f"level of {size} latents with k {k}; expected at least 1 latent and k from 1 to their number"
+                )
+        return dict(sorted(levels.items()))
 
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if min(seeds) < 0 or len(set(seeds)) != len(seeds):
-            raise ValueError("seeds must be different and not negative: two equal ones would be the same instance twice")
+            raise ValueError(
+                "seeds must be different and not negative: two equal ones would be the same instance twice"
+            )
         return seeds
 
     @property
@@ -96,11 +97,11 @@ class MatryoshkaConfig(SparseCodeConfig):
     level_weights: tuple[float, ...] | None = None
     loss: str = "mse"
     tau: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    lr: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
+    lr: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.1, ge=0, le=1)
     hold: float = Field(default=0.5, ge=0, le=1)
     final_lr: float = Field(default=0.01, ge=0, le=1)
-    epochs: int = Field(default=100, ge=1)
+    epochs: int = Field(default=150, ge=1)
     dead_after: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     aux_k: int | None = Field(default=None, ge=1)
     aux_coefficient: float = Field(default=1 / 32, ge=0, allow_inf_nan=False)

@@ -26,9 +26,7 @@ class History:
     def frame(self) -> pd.DataFrame:
         """Columns step, instance, name, value, as in `FitReport.history`."""
         rows = [
-            (step, instance, name, value)
-            for step, name, values in self.points
-            for instance, value in enumerate(values)
+            (step, instance, name, value) for step, name, values in self.points for instance, value in enumerate(values)
         ]
         return pd.DataFrame(rows, columns=["step", "instance", "name", "value"]).astype(
             {"step": "int64", "instance": "Int32", "name": "string", "value": "float64"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nldisco_core.hookspecs import hookimpl
-from nldisco_core.providers import Provider
+from nldisco_core.providers import Preset, Provider
 
 
 @hookimpl
@@ -28,4 +28,21 @@ def nldisco_latent_models() -> Iterator[Provider]:
         target="nldisco_sae.unit_shuffled:UnitShuffledSAE",
         config="nldisco_sae.config:UnitShuffledConfig",
         summary="matryoshka-sae trained on units shifted independently in time: a control.",
+    )
+
+
+@hookimpl
+def nldisco_presets() -> Iterator[Preset]:
+    """Named settings of matryoshka-sae."""
+    yield Preset(
+        name="head-direction-small",
+        provider="matryoshka-sae",
+        source="nldisco_sae:presets/head-direction.toml",
+        summary="Sixteen latents, two active a bin, for about 15 head-direction cells; five instances.",
+    )
+    yield Preset(
+        name="nldisco-tutorial",
+        provider="matryoshka-sae",
+        source="nldisco_sae:presets/nldisco-tutorial.toml",
+        summary="The recipe of the public NLDisco tutorial: levels 256, 512 and 1024, MSLE, two instances.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +36,22 @@ _REPORTS = 200  # points of a training curve
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """What training gives: parameters outside any graph, training curves and why it ended."""
+    """What learning gives.
+
+    Attributes
+    ----------
+    parameters : on the CPU, outside any graph
+    history : training curves
+    stop_reason : as in `FitReport`
+    steps : steps done
+    notes : sentences a reader of the results must know
+    """
 
     parameters: Parameters
     history: History
     stop_reason: str
+    steps: int
+    notes: tuple[str, ...] = ()
 
 
 def train(config: MatryoshkaConfig, examples: Examples, monitor: Monitor) -> Trained:
@@ -93,7 +105,7 @@ class Trainer:
     def identity(self) -> dict[str, Any]:
         """What has to be equal for a checkpoint to be this fit's."""
         return {
-            "settings": self.config.model_dump(mode="json", exclude={"device"}) | {"levels": list(self.config.levels.items())},
+            "settings": json.loads(self.config.model_dump_json(exclude={"device"})),
             "data": [list(self.examples.values.shape), [float(value).hex() for value in self.examples.mean]],
         }
 
@@ -141,7 +153,11 @@ class Trainer:
                 if monitor.checkpoint_due():
                     monitor.checkpoint(lambda folder: write_checkpoint(self.checkpoint(), folder))
         return Trained(
-            parameters=self.parameters.detached("cpu"), history=self.history, stop_reason=stop_reason
+            parameters=self.parameters.detached("cpu"),
+            history=self.history,
+            stop_reason=stop_reason,
+            steps=self.step,
+            notes=self._notes(),
         )
 
     def _update(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,10 +233,18 @@ class Trainer:
                 f"{self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set grad_clip"
             )
 
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if (n_dead := int(self._dead().sum())) > 0:
+            notes.append(
+                f"{n_dead} of {self.silent_steps.numel()} latents of all instances were dead when training ended."
+            )
+        if self.config.selection == "nested" and len(set(self.config.budgets)) > 1:
+            notes.append(f"Nested selection: only k = {self.config.budgets[-1]} of the deepest level was used.")
+        return tuple(notes)
+
     def _dead(self) -> Tensor:
-        return dead_latents(
-            self.silent_steps, dead_after=self.config.dead_after, steps_per_epoch=self.steps_per_epoch
-        )
+        return dead_latents(self.silent_steps, dead_after=self.config.dead_after, steps_per_epoch=self.steps_per_epoch)
 
     def _loss_of_mean(self) -> float:
         """Loss of predicting each unit's mean over all training rows; 1 where that is perfect."""
@@ -231,7 +255,9 @@ class Trainer:
 
     def _make_optimiser(self) -> torch.optim.Adam:
         """Adam with a rate for weights and one, scaled by the spread of the data, for biases."""
-        spread = float(torch.square(self.examples.values - self.examples.mean.to(self.examples.values.device)).mean().sqrt())
+        spread = float(
+            torch.square(self.examples.values - self.examples.mean.to(self.examples.values.device)).mean().sqrt()
+        )
         rates = {"encoder": 1.0, "decoder": 1.0, "encoder_bias": spread or 1.0, "decoder_bias": spread or 1.0}
         return torch.optim.Adam(
             [

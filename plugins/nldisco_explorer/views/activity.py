@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from nldisco_core.binned import Covariate
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, NEUTRAL, PALETTE, FigureTile, listed, number, plain_figure, share
+from nldisco_explorer.figures import (
+    ACTIVATION,
+    BEHAVIOUR,
+    NEUTRAL,
+    PALETTE,
+    FigureTile,
+    listed,
+    number,
+    plain_figure,
+    share,
+)
 from nldisco_explorer.readings import Readings, readings
 
 __all__ = ["ActivationHistogram", "ActivationTrace", "ContributingUnits", "envelope"]
@@ -61,19 +71,32 @@ class _UnitsTile(FigureTile):
         regions = list(dict.fromkeys(ordered["region"]))
         colour = {region: PALETTE[i % len(PALETTE)] for i, region in enumerate(regions)}
         n_units = len(units)
-        self.drawn = plain_figure(height=170, x_range=Range1d(-0.6, n_units - 0.4), y_label="weight", min_border_bottom=4)
-        self.when_active = plain_figure(height=150, x_range=self.drawn.x_range, y_label="z when active", min_border_bottom=60)
+        self.drawn = plain_figure(
+            height=170, x_range=Range1d(-0.6, n_units - 0.4), y_label="weight", min_border_bottom=4
+        )
+        self.when_active = plain_figure(
+            height=150, x_range=self.drawn.x_range, y_label="z when active", min_border_bottom=60
+        )
         self.drawn.xaxis.visible = False
         for each in (self.drawn, self.when_active):
             each.xgrid.visible = False
         self._label_units(ordered)
         self.source = ColumnDataSource(
-            {"x": np.arange(n_units), "weight": np.zeros(n_units), "z": np.zeros(n_units), "low": np.zeros(n_units),
-             "high": np.zeros(n_units), "colour": [colour[region] for region in ordered["region"]], "region": ordered["region"].tolist()},
+            {
+                "x": np.arange(n_units),
+                "weight": np.zeros(n_units),
+                "z": np.zeros(n_units),
+                "low": np.zeros(n_units),
+                "high": np.zeros(n_units),
+                "colour": [colour[region] for region in ordered["region"]],
+                "region": ordered["region"].tolist(),
+            },
             name="units",
         )
         self.drawn.vbar(x="x", top="weight", width=0.75, source=self.source, fill_color="colour", line_color=None)
-        self.when_active.segment(x0="x", x1="x", y0="low", y1="high", source=self.source, line_color="colour", line_width=1.5)
+        self.when_active.segment(
+            x0="x", x1="x", y0="low", y1="high", source=self.source, line_color="colour", line_width=1.5
+        )
         self.when_active.scatter("x", "z", source=self.source, size=6, fill_color="colour", line_color=None)
         super().__init__(self.drawn, self.when_active)
 
@@ -84,7 +107,9 @@ class _UnitsTile(FigureTile):
             labels = {i: unit for i, unit in enumerate(ordered["id"])}
             axis.major_label_orientation = 0.9 if max(map(len, ordered["id"])) > 2 else 0.0
         else:
-            positions = pd.Series(np.arange(len(ordered))).groupby(ordered["region"].to_numpy()).mean().round().astype(int)
+            positions = (
+                pd.Series(np.arange(len(ordered))).groupby(ordered["region"].to_numpy()).mean().round().astype(int)
+            )
             labels = {int(position): str(region) for region, position in positions.items()}
         axis.ticker = FixedTicker(ticks=list(labels))
         axis.major_label_overrides = labels
@@ -99,8 +124,10 @@ class _UnitsTile(FigureTile):
         low, high = mean - sem, mean + sem
         order = self._order
         self.source.data = dict(self.source.data) | {
-            "weight": weight[order].astype(np.float32), "z": mean[order].astype(np.float32),
-            "low": low[order].astype(np.float32), "high": high[order].astype(np.float32),
+            "weight": weight[order].astype(np.float32),
+            "z": mean[order].astype(np.float32),
+            "low": low[order].astype(np.float32),
+            "high": high[order].astype(np.float32),
         }
         _fit(self.drawn.y_range, np.append(weight, 0))
         _fit(self.when_active.y_range, np.concatenate([low, high, [0]]))
@@ -108,7 +135,8 @@ class _UnitsTile(FigureTile):
         top = np.argsort(-np.abs(np.nan_to_num(weight)), kind="stable")[:3]
         named = (f"{units['id'][i]} ({units['region'][i]}, {number(float(weight[i]), 2)})" for i in top)
         self.say(
-            f"Bars: {what}.", f"Largest: {listed(named)}.",
+            f"Bars: {what}.",
+            f"Largest: {listed(named)}.",
             f"Dots: mean z of each unit over the {len(active.rows)} active bins, with the standard error over bins.",
         )
 
@@ -125,9 +153,13 @@ class _UnitsTile(FigureTile):
         trace = active.trace(len(self._reads.activity))
         scale = float(trace.std())
         if scale == 0:
-            return np.full(n_units, np.nan), "this model has no decoder weights, and a silent latent correlates with nothing"
+            return np.full(
+                n_units, np.nan
+            ), "this model has no decoder weights, and a silent latent correlates with nothing"
         correlation = (trace - trace.mean()) @ self._reads.activity / (len(trace) * scale)
-        return np.asarray(correlation, dtype=np.float64), "this model has no decoder weights; shown is the correlation with each unit"
+        return np.asarray(
+            correlation, dtype=np.float64
+        ), "this model has no decoder weights; shown is the correlation with each unit"
 
 
 def _fit(axis: Range1d, values: NDArray[np.float64]) -> None:
@@ -157,7 +189,14 @@ class _HistogramTile(FigureTile):
         )
         self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="activation-histogram")
         self.drawn.quad(
-            left="left", right="right", top="top", bottom=0.7, source=self.source, fill_color=ACTIVATION, fill_alpha=0.8, line_color=None
+            left="left",
+            right="right",
+            top="top",
+            bottom=0.7,
+            source=self.source,
+            fill_color=ACTIVATION,
+            fill_alpha=0.8,
+            line_color=None,
         )
         super().__init__(self.drawn)
 
@@ -209,9 +248,20 @@ class _TraceTile(FigureTile):
         self.box = ColumnDataSource({"left": [], "right": []}, name="window")
         self.source = ColumnDataSource({"x": [], "y": []}, name="activation-trace")
         self.dots = ColumnDataSource({"x": [], "y": [], "colour": []}, name="behaviour")
-        self.strip.quad(left="left", right="right", bottom=0, top=1, source=self.box, fill_color=BEHAVIOUR, fill_alpha=0.3, line_color=BEHAVIOUR)
+        self.strip.quad(
+            left="left",
+            right="right",
+            bottom=0,
+            top=1,
+            source=self.box,
+            fill_color=BEHAVIOUR,
+            fill_alpha=0.3,
+            line_color=BEHAVIOUR,
+        )
         self.strip.line("x", "y", source=self.strip_source, line_color=ACTIVATION, line_width=1)
-        self.trace.varea_step(x="x", y1=0, y2="y", source=self.source, fill_color=ACTIVATION, fill_alpha=0.35, step_mode="after")
+        self.trace.varea_step(
+            x="x", y1=0, y2="y", source=self.source, fill_color=ACTIVATION, fill_alpha=0.35, step_mode="after"
+        )
         self.trace.step(x="x", y="y", source=self.source, line_color=ACTIVATION, line_width=1.5, mode="after")
         self.behaviour.scatter("x", "y", source=self.dots, size=3, fill_color="colour", line_color=None)
         self.strip.on_event(Tap, self._move)
@@ -280,7 +330,9 @@ class _TraceTile(FigureTile):
         self.dots.data = {
             "x": np.tile(times, values.shape[1]),
             "y": values.T.ravel().astype(np.float32),
-            "colour": [colours[channel % len(colours)] for channel in range(values.shape[1]) for _ in range(len(values))],
+            "colour": [
+                colours[channel % len(colours)] for channel in range(values.shape[1]) for _ in range(len(values))
+            ],
         }
         self.behaviour.yaxis.axis_label = f"{covariate.name} ({unit})" if unit else covariate.name
 
@@ -290,7 +342,9 @@ class _TraceTile(FigureTile):
         if covariate.kind == "circular":
             axis.ticker = FixedTicker(ticks=[-180, -90, 0, 90, 180])
         else:
-            axis.ticker = BasicTicker(desired_num_ticks=4) if labels is None else FixedTicker(ticks=list(range(len(labels))))
+            axis.ticker = (
+                BasicTicker(desired_num_ticks=4) if labels is None else FixedTicker(ticks=list(range(len(labels))))
+            )
         axis.major_label_overrides = dict(enumerate(labels or ()))
 
     def _busiest(self, trace: NDArray[np.float32]) -> tuple[int, float]:

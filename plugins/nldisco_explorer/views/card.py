@@ -47,7 +47,8 @@ class _CardTile:
             parts.append(f"level {known.level} of {known.n_levels}")
         warnings = "".join(f'<span class="warning">{html.escape(text)}</span>' for text in known.warnings)
         facts = "".join(
-            f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd></div>" for term, text in _facts(known, selection)
+            f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd></div>"
+            for term, text in _facts(known, selection)
         )
         self.panel.object = (
             f'<section aria-label="{html.escape(latent_name(selection))}"><h2>{html.escape(latent_name(selection))} '
@@ -61,7 +62,12 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     if "n_visits" in scores:
         facts.append(("Visits", f"{scores['n_visits']:.0f}"))
     facts.append(_tested(scores, selection))
-    for column, term in (("preferred", "Prefers"), ("preferred_value", "Prefers"), ("resultant_length", "Resultant length"), ("mutual_information", "Information")):
+    for column, term in (
+        ("preferred", "Prefers"),
+        ("preferred_value", "Prefers"),
+        ("resultant_length", "Resultant length"),
+        ("mutual_information", "Information"),
+    ):
         if column in scores:
             facts.append((term, _value(column, scores[column])))
     if known.copy:
@@ -78,7 +84,10 @@ def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
     if "q" not in scores:
         return term, "not tested"
     null = scores.get("null", "its null")
-    return term, f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'statistic not named')}, {scores['split']})"
+    return (
+        term,
+        f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'statistic not named')}, {scores['split']})",
+    )
 
 
 def _copied(copy: dict[str, Any]) -> tuple[str, str]:

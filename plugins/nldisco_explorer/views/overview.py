@@ -44,7 +44,9 @@ class _WrittenTile:
 
 
 def _rows(facts: Iterable[tuple[str, object]]) -> str:
-    shown = (f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(str(text))}</dd></div>" for term, text in facts if str(text))
+    shown = (
+        f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(str(text))}</dd></div>" for term, text in facts if str(text)
+    )
     return f'<dl class="rows">{"".join(shown)}</dl>'
 
 
@@ -64,7 +66,14 @@ class ModelCard:
             ("Latents", f"{space.n_latents} in each of {space.n_instances} instances, {space.code_kind}"),
             ("Levels", levels),
             ("Labels used", space.label_use),
-            ("Controls", ", ".join(f"{name} ({part.provider})" if name != part.provider else name for name, part in run.controls.items()) or "none"),
+            (
+                "Controls",
+                ", ".join(
+                    f"{name} ({part.provider})" if name != part.provider else name
+                    for name, part in run.controls.items()
+                )
+                or "none",
+            ),
             ("Mappers", ", ".join(run.mappings) or "none"),
             ("Provided by", f"{record.get('distribution', 'unknown')} {record.get('version', '')}"),
             ("Run", f"{run.name}, {run.about.get('created', '')}"),
@@ -92,10 +101,21 @@ class DataCard:
             ("Recording", card.get("title") or run.about.get("dataset", {}).get("provider", "")),
             ("Species, area", ", ".join(card[key] for key in ("species", "area") if card.get(key))),
             ("Sessions", listed(session.session_id for session in counts.sessions)),
-            ("Units", f"{sum(regions)}: " + ", ".join(f"{n} {region}" for region, n in regions.items()) if len(regions) else "differ between sessions"),
-            ("Bins", f"{counts.n_bins} of {1000 * counts.bin_s:g} ms, {number(counts.n_bins * counts.bin_s / 60)} min, {counts.activity_kind}"),
+            (
+                "Units",
+                f"{sum(regions)}: " + ", ".join(f"{n} {region}" for region, n in regions.items())
+                if len(regions)
+                else "differ between sessions",
+            ),
+            (
+                "Bins",
+                f"{counts.n_bins} of {1000 * counts.bin_s:g} ms, {number(counts.n_bins * counts.bin_s / 60)} min, {counts.activity_kind}",
+            ),
             ("Epoch", config.get("bin", {}).get("epoch") or "whole session"),
-            ("Preprocessing", f"smoothing {'none' if done.smooth_s is None else f'{1000 * done.smooth_s:g} ms'}, normalising {done.normalise}"),
+            (
+                "Preprocessing",
+                f"smoothing {'none' if done.smooth_s is None else f'{1000 * done.smooth_s:g} ms'}, normalising {done.normalise}",
+            ),
             ("Splits", ", ".join(f"{name} {share(n / counts.n_bins)}" for name, n in splits if n)),
             ("Variables", ", ".join(f"{name} ({counts.covariate(name).kind})" for name in counts.covariate_names)),
             ("Licence", card.get("licence", "")),
@@ -117,9 +137,13 @@ class Verdict:
         """A new tile."""
         sentences = [*run.about.get("verdict", []), *run.about.get("notes", [])]
         if not run.controls:
-            sentences.append("This run has no controls, so nothing here says that the model did better than a simpler one.")
+            sentences.append(
+                "This run has no controls, so nothing here says that the model did better than a simpler one."
+            )
         items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-        return _WrittenTile(f'<div class="verdict"><ul>{items}</ul></div>' if items else "<p>This run holds no verdict.</p>")
+        return _WrittenTile(
+            f'<div class="verdict"><ul>{items}</ul></div>' if items else "<p>This run holds no verdict.</p>"
+        )
 
 
 class Quality:
@@ -142,7 +166,9 @@ class Quality:
             body += f'<tr class="{"own" if model == "model" else "control"}"><td>{html.escape(called)}</td>{cells}</tr>'
         n_instances = table.groupby("model")["instance"].nunique().max()
         note = f"<p>{split} bins, deepest level; mean, with lowest and highest of up to {n_instances} instances.</p>"
-        return _WrittenTile(f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+        return _WrittenTile(
+            f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        )
 
 
 def _reported(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -181,10 +207,23 @@ class _DensityTile(FigureTile):
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self.drawn = plain_figure(
-            height=260, x_axis_type="log", x_range=Range1d(1e-5, 1.2), x_label="share of bins in which a latent is active", y_label="latents"
+            height=260,
+            x_axis_type="log",
+            x_range=Range1d(1e-5, 1.2),
+            x_label="share of bins in which a latent is active",
+            y_label="latents",
         )
         self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="density-histogram")
-        self.drawn.quad(left="left", right="right", top="top", bottom=0, source=self.source, fill_color=ACTIVATION, fill_alpha=0.8, line_color=None)
+        self.drawn.quad(
+            left="left",
+            right="right",
+            top="top",
+            bottom=0,
+            source=self.source,
+            fill_color=ACTIVATION,
+            fill_alpha=0.8,
+            line_color=None,
+        )
         super().__init__(self.drawn)
 
     def show(self, selection: Selection) -> None:
@@ -220,7 +259,9 @@ class _CurvesTile(FigureTile):
     def __init__(self, history: pd.DataFrame) -> None:
         self._history = history
         names = list(dict.fromkeys(history["name"]))
-        self.drawn = plain_figure(height=230, x_label="step", y_label=" ", x_range=Range1d(0, float(history["step"].max()) or 1.0))
+        self.drawn = plain_figure(
+            height=230, x_label="step", y_label=" ", x_range=Range1d(0, float(history["step"].max()) or 1.0)
+        )
         self.source = ColumnDataSource({"x": [], "y": [], "colour": []}, name="training-curves")
         self.drawn.multi_line("x", "y", source=self.source, line_color="colour", line_width=1.8)
         super().__init__(self.drawn)
@@ -244,4 +285,6 @@ class _CurvesTile(FigureTile):
         pad = 0.06 * (high - low or 1.0)
         self.drawn.y_range.update(start=low - pad, end=high + pad)
         last = rows.groupby("instance", dropna=False)["value"].last()
-        self.say(f"{name}: a line per instance ({len(curves)}), ending at {number(float(last.min()))} to {number(float(last.max()))}.")
+        self.say(
+            f"{name}: a line per instance ({len(curves)}), ending at {number(float(last.min()))} to {number(float(last.max()))}."
+        )

@@ -9,12 +9,14 @@ from bokeh.models import ColorBar, ColumnDataSource, FactorRange, FixedTicker, L
 from bokeh.palettes import Cividis256
 from numpy.typing import NDArray
 
+from nldisco_core.binned import Covariate
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.session import SignalKind
+from nldisco_core.tuning import Conditions, preferred_direction, resultant_length
 from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, GRID, NEUTRAL, FigureTile, number, plain_figure
-from nldisco_explorer.readings import Activations, Readings, readings
-from nldisco_explorer.variables import Curve, VariableBins, mean_activation
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.variables import Curve, mean_activation
 
 __all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
 
@@ -34,30 +36,19 @@ class _TuningTile(FigureTile):
         """Draw the selected latent."""
         names = self._reads.variables(self.kind)
         name = selection.variable if selection.variable in names else names[0]
-        bins = self._reads.bins(name)
+        covariate, chosen = self._reads.covariate(name), self._reads.cut(name)
         active = self._reads.activations(selection)
         mask = self._reads.split_mask(selection.split)
-        curve = mean_activation(bins, active, bin_s=self._reads.run.counts.bin_s, mask=mask)
-        self.draw(bins, curve, active)
+        curve = mean_activation(chosen, active, bin_s=self._reads.run.counts.bin_s, mask=mask)
+        self.draw(covariate, chosen, curve)
 
-    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
+    def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
         """Draw a curve and say what it shows."""
         raise NotImplementedError
 
 
-def _top(curve: Curve) -> float:
-    finite = curve.mean[np.isfinite(curve.mean)]
-    return float(finite.max()) if len(finite) and finite.max() > 0 else 1.0
-
-
-def _heading(bins: VariableBins, active: Activations) -> str:
-    unit = f" ({bins.physical_unit})" if bins.physical_unit else ""
-    return f"{bins.name}{unit}." if len(active.rows) else f"{bins.name}{unit}: no active bin here."
-
-
-def _peak(curve: Curve) -> int | None:
-    """Flat index of the largest mean, None where nothing is above zero."""
-    return int(np.nanargmax(curve.mean)) if np.nansum(curve.mean) > 0 else None
+def _with_unit(name: str, covariate: Covariate) -> str:
+    return f"{name} ({covariate.physical_unit})" if covariate.physical_unit else name
 
 
 class PolarTuning:
@@ -78,65 +69,91 @@ class _PolarTile(_TuningTile):
     def __init__(self, reads: Readings) -> None:
         side = Range1d(-1.38, 1.38)
         drawn = plain_figure(
-            height=TILE_HEIGHT, x_range=side, y_range=Range1d(-1.38, 1.38), sizing_mode="fixed", width=TILE_HEIGHT,
-            frame_width=TILE_HEIGHT - 60, frame_height=TILE_HEIGHT - 60, align="center",
-            min_border_left=40, min_border_right=40, min_border_top=26, min_border_bottom=26,
+            height=TILE_HEIGHT,
+            x_range=side,
+            y_range=Range1d(-1.38, 1.38),
+            sizing_mode="fixed",
+            width=TILE_HEIGHT,
+            frame_width=TILE_HEIGHT - 60,
+            frame_height=TILE_HEIGHT - 60,
+            align="center",
+            min_border_left=40,
+            min_border_right=40,
+            min_border_top=26,
+            min_border_bottom=26,
         )
         drawn.grid.visible = False
         drawn.axis.visible = False
         for place, label in (("right", "0°"), ("above", "90°"), ("left", "±180°"), ("below", "−90°")):
             axis = LinearAxis(
-                ticker=FixedTicker(ticks=[0]), major_label_overrides={0: label},
-                axis_line_alpha=0, major_tick_line_alpha=0, major_tick_in=0, major_tick_out=0,
+                ticker=FixedTicker(ticks=[0]),
+                major_label_overrides={0: label},
+                axis_line_alpha=0,
+                major_tick_line_alpha=0,
+                major_tick_in=0,
+                major_tick_out=0,
             )
             drawn.add_layout(axis, place)
         drawn.circle(x=0, y=0, radius=[0.5, 1.0], fill_alpha=0, line_color=GRID, line_alpha=0.45)
         drawn.segment(x0=[-1, 0], y0=[0, -1], x1=[1, 0], y1=[0, 1], line_color=GRID, line_alpha=0.3)
-        self.source = ColumnDataSource(
-            {name: [] for name in ("start", "end", "radius", "ring")}, name="polar-bins"
-        )
+        self.source = ColumnDataSource({name: [] for name in ("start", "end", "radius", "ring")}, name="polar-bins")
         self.outline = ColumnDataSource({"x": [], "y": []}, name="polar-outline")
         self.arrow = ColumnDataSource({"x": [], "y": []}, name="polar-mean")
         drawn.annular_wedge(
-            x=0, y=0, inner_radius=1.1, outer_radius="ring", start_angle="start", end_angle="end", source=self.source,
-            fill_color=NEUTRAL, fill_alpha=0.55, line_color=None,
+            x=0,
+            y=0,
+            inner_radius=1.1,
+            outer_radius="ring",
+            start_angle="start",
+            end_angle="end",
+            source=self.source,
+            fill_color=NEUTRAL,
+            fill_alpha=0.55,
+            line_color=None,
         )
         drawn.annular_wedge(
-            x=0, y=0, inner_radius=0, outer_radius="radius", start_angle="start", end_angle="end", source=self.source,
-            fill_color=ACTIVATION, fill_alpha=0.35, line_color=None,
+            x=0,
+            y=0,
+            inner_radius=0,
+            outer_radius="radius",
+            start_angle="start",
+            end_angle="end",
+            source=self.source,
+            fill_color=ACTIVATION,
+            fill_alpha=0.35,
+            line_color=None,
         )
         drawn.line("x", "y", source=self.outline, line_color=ACTIVATION, line_width=2.5, line_join="round")
         drawn.line("x", "y", source=self.arrow, line_color=BEHAVIOUR, line_width=3, line_cap="round")
         super().__init__(reads, drawn)
 
-    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
-        centres = np.deg2rad(bins.centres[0])
-        half = np.pi / len(centres)
-        top = _top(curve)
-        radius = curve.mean / top
+    def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
+        angles = chosen.centres * 2 * np.pi / (covariate.period or 1.0)
+        half = np.pi / len(angles)
+        radius = curve.mean / curve.top
         most_s = float(curve.occupancy_s.max()) or 1.0
         self.source.data = {
-            "start": (centres - half).astype(np.float32),
-            "end": (centres + half).astype(np.float32),
+            "start": (angles - half).astype(np.float32),
+            "end": (angles + half).astype(np.float32),
             "radius": np.nan_to_num(radius).astype(np.float32),
             "ring": (1.1 + 0.24 * curve.occupancy_s / most_s).astype(np.float32),
         }
-        closed = np.append(np.arange(len(centres)), 0)
+        closed = np.append(np.arange(len(angles)), 0)
         self.outline.data = {
-            "x": (radius * np.cos(centres))[closed].astype(np.float32),
-            "y": (radius * np.sin(centres))[closed].astype(np.float32),
+            "x": (radius * np.cos(angles))[closed].astype(np.float32),
+            "y": (radius * np.sin(angles))[closed].astype(np.float32),
         }
-        weights = np.nan_to_num(curve.mean)
-        mean = complex(np.sum(weights * np.exp(1j * centres)) / weights.sum()) if weights.sum() > 0 else complex(np.nan)
-        self.arrow.data = {"x": [0.0, mean.real], "y": [0.0, mean.imag]}
-        least = float(curve.occupancy_s[curve.occupancy_s > 0].min(initial=np.inf))
+        length = float(resultant_length(curve.mean[None], angles)[0])
+        towards = float(preferred_direction(curve.mean[None], angles)[0])
+        self.arrow.data = {"x": [0.0, length * np.cos(towards)], "y": [0.0, length * np.sin(towards)]}
+        visited = curve.occupancy_s[curve.occupancy_s > 0]
+        least = float(visited.min()) if len(visited) == len(angles) else 0.0
         self.say(
-            _heading(bins, active),
-            f"Mean direction {number(float(np.rad2deg(np.angle(mean))))}°, resultant length {number(abs(mean), 2)} (orange line)."
-            if weights.sum() > 0
-            else "",
-            f"Outer circle {number(top, 2)}, the largest mean activation.",
-            f"Grey ring: time spent, {number(least, 2)} to {number(most_s, 3)} s per bin of {360 / len(centres):g}°.",
+            f"{covariate.name}: no active bin here."
+            if curve.peak is None
+            else f"{covariate.name}: mean direction {np.rad2deg(towards):.0f}°, resultant length {number(length, 2)} (orange line).",
+            f"Outer circle {number(curve.top, 2)}, the largest mean activation.",
+            f"Grey ring: time spent, {number(least, 2)} to {number(most_s)} s per bin of {360 / len(angles):g}°.",
         )
 
 
@@ -157,29 +174,44 @@ class _LineTile(_TuningTile):
 
     def __init__(self, reads: Readings) -> None:
         self.drawn = plain_figure(height=TILE_HEIGHT, x_label=" ", y_label="mean activation")
-        self.source = ColumnDataSource({name: [] for name in ("x", "mean", "occupancy")}, name="tuning-curve")
-        self.bars = self.drawn.vbar(x="x", top="occupancy", width=1, source=self.source, fill_color=NEUTRAL, fill_alpha=0.35, line_color=None)
+        self.source = ColumnDataSource(
+            {name: [] for name in ("x", "mean", "left", "right", "occupancy")}, name="tuning-curve"
+        )
+        self.drawn.quad(
+            left="left",
+            right="right",
+            bottom=0,
+            top="occupancy",
+            source=self.source,
+            fill_color=NEUTRAL,
+            fill_alpha=0.35,
+            line_color=None,
+        )
         self.drawn.line("x", "mean", source=self.source, line_color=ACTIVATION, line_width=2.5, line_join="round")
         self.drawn.scatter("x", "mean", source=self.source, size=5, color=ACTIVATION)
         super().__init__(reads, self.drawn)
 
-    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
-        centres, top = bins.centres[0], _top(curve)
-        width = float(centres[1] - centres[0])
-        most_s = float(curve.occupancy_s.max()) or 1.0
+    def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
+        edges = chosen.edges[0]
+        widths = np.diff(edges)
+        density = np.divide(curve.occupancy_s, widths, out=np.zeros(len(widths)), where=widths > 0)
         self.source.data = {
-            "x": centres,
+            "x": chosen.centres,
             "mean": curve.mean.astype(np.float32),
-            "occupancy": (0.3 * top * curve.occupancy_s / most_s).astype(np.float32),
+            "left": edges[:-1],
+            "right": edges[1:],
+            "occupancy": (0.3 * curve.top * density / (float(density.max()) or 1.0)).astype(np.float32),
         }
-        self.bars.glyph.width = 0.9 * width
-        self.drawn.x_range.update(start=float(centres[0] - width), end=float(centres[-1] + width))
-        self.drawn.y_range.end = 1.08 * top
-        self.drawn.xaxis.axis_label = f"{bins.name} ({bins.physical_unit})" if bins.physical_unit else bins.name
-        peak = _peak(curve)
+        self.drawn.x_range.update(start=float(edges[0]), end=float(edges[-1]))
+        self.drawn.y_range.end = 1.08 * curve.top
+        self.drawn.xaxis.axis_label = _with_unit(covariate.name, covariate)
+        peak = curve.peak
         self.say(
-            "No active bin here." if peak is None else f"Largest at {number(centres[peak])} {bins.physical_unit}.",
-            f"Grey bars: time spent, up to {number(most_s)} s per bin.",
+            f"{covariate.name}: no active bin here."
+            if peak is None
+            else f"{covariate.name}: largest mean {chosen.labels[peak]}.",
+            f"{len(widths)} quantiles of the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split.",
+            "Grey: where the time was spent.",
         )
 
 
@@ -199,25 +231,28 @@ class _BarTile(_TuningTile):
     kind = "discrete"
 
     def __init__(self, reads: Readings) -> None:
-        labels = list(reads.bins(reads.variables("discrete")[0]).labels)
-        self.drawn = plain_figure(height=TILE_HEIGHT, x_range=FactorRange(factors=labels), x_label=" ", y_label="mean activation")
+        labels = list(reads.cut(reads.variables("discrete")[0]).labels)
+        self.drawn = plain_figure(
+            height=TILE_HEIGHT, x_range=FactorRange(factors=labels), x_label=" ", y_label="mean activation"
+        )
         self.drawn.xgrid.visible = False
         self.source = ColumnDataSource({"label": [], "mean": []}, name="condition-bars")
         self.drawn.vbar(x="label", top="mean", width=0.7, source=self.source, fill_color=ACTIVATION, line_color=None)
         super().__init__(reads, self.drawn)
 
-    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
-        labels = list(bins.labels)
+    def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
+        labels = list(chosen.labels)
         if list(self.drawn.x_range.factors) != labels:
             self.drawn.x_range.factors = labels
         self.drawn.xaxis.major_label_orientation = 0.0 if sum(map(len, labels)) < 40 else 0.9
-        self.drawn.xaxis.axis_label = bins.name
+        self.drawn.xaxis.axis_label = covariate.name
         self.source.data = {"label": labels, "mean": np.nan_to_num(curve.mean).astype(np.float32)}
-        self.drawn.y_range.end = 1.08 * _top(curve)
-        peak = _peak(curve)
-        least = int(np.argmin(curve.occupancy_s))
+        self.drawn.y_range.end = 1.08 * curve.top
+        peak, least = curve.peak, int(np.argmin(curve.occupancy_s))
         self.say(
-            "No active bin here." if peak is None else f"Largest for {labels[peak]} ({number(float(curve.mean[peak]))}).",
+            f"{covariate.name}: no active bin here."
+            if peak is None
+            else f"{covariate.name}: largest for {labels[peak]} ({number(float(curve.mean[peak]))}).",
             f"Least time in {labels[least]}: {number(float(curve.occupancy_s[least]))} s.",
         )
 
@@ -241,8 +276,15 @@ class _MapTile(_TuningTile):
         self.mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
         inside = TILE_HEIGHT - 60
         self.drawn = plain_figure(
-            height=TILE_HEIGHT, sizing_mode="fixed", width=inside + 150, frame_width=inside, frame_height=inside,
-            align="center", x_label=" ", y_label=" ", min_border_right=60,
+            height=TILE_HEIGHT,
+            sizing_mode="fixed",
+            width=inside + 150,
+            frame_width=inside,
+            frame_height=inside,
+            align="center",
+            x_label=" ",
+            y_label=" ",
+            min_border_right=60,
         )
         self.drawn.grid.visible = False
         self.source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")}, name="rate-map")
@@ -251,33 +293,31 @@ class _MapTile(_TuningTile):
         self.drawn.add_layout(bar, "right")
         super().__init__(reads, self.drawn)
 
-    def draw(self, bins: VariableBins, curve: Curve, active: Activations) -> None:
-        ys, xs = bins.centres if len(bins.centres) == 2 else (np.zeros(1), bins.centres[0])
-        side = float(xs[1] - xs[0]) if len(xs) > 1 else 1.0
+    def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
+        xs, ys = chosen.edges if len(chosen.edges) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
         self.source.data = {
-            "image": [np.atleast_2d(curve.mean).astype(np.float32)],
-            "x": [xs[0] - side / 2], "y": [ys[0] - side / 2], "dw": [side * len(xs)], "dh": [side * len(ys)],
+            "image": [np.atleast_2d(curve.mean.T).astype(np.float32)],
+            "x": [xs[0]],
+            "y": [ys[0]],
+            "dw": [xs[-1] - xs[0]],
+            "dh": [ys[-1] - ys[0]],
         }
-        self._frame(xs, ys, side)
-        self.mapper.high = _top(curve)
-        unit = f" ({bins.physical_unit})" if bins.physical_unit else ""
-        self.drawn.xaxis.axis_label, self.drawn.yaxis.axis_label = f"{bins.name} x{unit}", f"{bins.name} y{unit}"
-        peak = _peak(curve)
+        self._frame(xs, ys)
+        self.mapper.high = curve.top
+        for axis, channel in zip((self.drawn.xaxis, self.drawn.yaxis), covariate.channels, strict=False):
+            axis.axis_label = _with_unit(channel, covariate)
         visited = curve.occupancy_s[curve.occupancy_s > 0]
-        where = "No active bin here."
-        if peak is not None:
-            row, column = np.unravel_index(peak, np.atleast_2d(curve.mean).shape)
-            where = f"Largest at x {number(xs[column])}, y {number(ys[row])} {bins.physical_unit}."
         self.say(
-            where,
-            f"{len(visited)} of {curve.occupancy_s.size} squares visited, for a median of {number(float(np.median(visited)), 2)} s."
-            if len(visited)
-            else "Nowhere visited.",
+            f"{covariate.name}: no active bin here."
+            if curve.peak is None
+            else f"{covariate.name}: largest mean {number(curve.top)} at {chosen.labels[curve.peak]}.",
+            f"{len(visited)} of {curve.occupancy_s.size} cells visited"
+            + (f", for a median of {number(float(np.median(visited)), 2)} s." if len(visited) else "."),
         )
 
-    def _frame(self, xs: NDArray[np.float64], ys: NDArray[np.float64], side: float) -> None:
+    def _frame(self, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> None:
         """Equal scales on both axes: a square around the grid."""
-        half = side * max(len(xs), len(ys)) / 2
-        for span, axis in ((xs, self.drawn.x_range), (ys, self.drawn.y_range)):
-            middle = float(span[0] + span[-1]) / 2
+        half = max(float(xs[-1] - xs[0]), float(ys[-1] - ys[0])) / 2
+        for edges, axis in ((xs, self.drawn.x_range), (ys, self.drawn.y_range)):
+            middle = float(edges[0] + edges[-1]) / 2
             axis.update(start=middle - half, end=middle + half)

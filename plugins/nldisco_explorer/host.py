@@ -1,0 +1,128 @@
+"""The host of views: asks for all of them, says why a tile is absent, and keeps a failing one from harming the others."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import panel as pn
+
+from nldisco_core.interfaces import LiveView
+from nldisco_core.plugins import Listed, registry
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.readings import FACTS, readings
+from nldisco_explorer.style import CARD_CSS, GRID_CSS, TILE_CSS
+
+__all__ = ["Tile", "TilePage"]
+
+logger = logging.getLogger(__name__)
+
+
+class Tile:
+    """One view in its frame, for one browser session.
+
+    Attributes
+    ----------
+    page : the page its view stands on, ``latent`` where its code cannot be had
+    state : ``waiting`` for its first selection, ``shown``, ``absent`` or ``failed``
+    panel : what Panel draws
+    """
+
+    def __init__(self, listed: Listed, run: Run) -> None:
+        self._run = run
+        self._live: LiveView | None = None
+        self._view: Any = None
+        self.state = "waiting"
+        self.title, self.page, wide = listed.name, "latent", False
+        self._body = pn.Column(sizing_mode="stretch_width", margin=0)
+        try:
+            self._view = listed.make()
+            self.title, self.page, wide = self._view.title, self._view.page, getattr(self._view, "wide", False)
+            missing = sorted(need for need in self._view.needs if need not in readings(run).facts)
+        except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
+            self._fail(error)
+        else:
+            if missing:
+                self.state = "absent"
+                self._write("absent", "; ".join(FACTS.get(need, f"this run offers no {need!r}") for need in missing))
+        heading = pn.pane.HTML(f"<h3>{html.escape(self.title)}</h3>", stylesheets=[CARD_CSS], margin=0)
+        self.panel = pn.Column(
+            *(() if wide and self.title == "Latent" else (heading,)),
+            self._body,
+            sizing_mode="stretch_width",
+            margin=0,
+            stylesheets=[TILE_CSS],
+            css_classes=["tile"],
+            styles={"grid-column": "1 / -1"} if wide else {},
+            name=listed.name,
+        )
+
+    def show(self, selection: Selection) -> None:
+        """Draw a selection; figures are made the first time. A view that failed is tried again."""
+        if self._view is None or self.state == "absent":
+            return
+        try:
+            if self._live is None:
+                self._live = self._view.build(self._run)
+            self._live.show(selection)
+            drawn = self._live.panel
+        except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
+            self._fail(error)
+            return
+        if self.state != "shown":
+            self.state = "shown"
+            self._body[:] = [drawn]
+
+    def _fail(self, error: BaseException) -> None:
+        self.state = "failed"
+        logger.error("view %s failed", self.title, exc_info=error)
+        self._write("error", f"This tile failed: {type(error).__name__}: {error}. The others are not affected.")
+
+    def _write(self, kind: str, text: str) -> None:
+        content = f'<p class="{kind}" role="status">{html.escape(text)}</p>'
+        self._body[:] = [pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)]
+
+
+class TilePage:
+    """All tiles of one page in a grid. While hidden it computes nothing and only remembers that it is out of date.
+
+    Attributes
+    ----------
+    panel : what Panel draws
+    tiles : in the order in which plugins offer them, first-party ones first
+    """
+
+    def __init__(self, tiles: list[Tile]) -> None:
+        self.tiles = tiles
+        present = [tile.panel for tile in tiles if tile.state != "absent"]
+        absent = [tile for tile in tiles if tile.state == "absent"]
+        self.panel = pn.Column(
+            *present, sizing_mode="stretch_width", stylesheets=[GRID_CSS], css_classes=["tiles"], margin=0
+        )
+        if absent:
+            self.panel.append(_absentees(absent))
+        self._drawn: Selection | None = None
+
+    def show(self, selection: Selection) -> None:
+        """Draw a selection in every tile, unless it is drawn already."""
+        if selection != self._drawn:
+            self._drawn = selection
+            for tile in self.tiles:
+                tile.show(selection)
+
+
+def _absentees(tiles: list[Tile]) -> Any:
+    reasons = {tile.title: tile._body[0].object for tile in tiles}
+    items = "".join(f"<dt>{html.escape(title)}</dt><dd>{reason}</dd>" for title, reason in reasons.items())
+    content = f'<h3>Not shown for this run</h3><dl class="rows">{items}</dl>'
+    pane = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
+    return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile"], styles={"grid-column": "1 / -1"}, margin=0)
+
+
+def tiles_of(run: Run) -> Iterator[Tile]:
+    """A new tile for every view that any plugin offers."""
+    for listed in registry().providers("view"):
+        yield Tile(listed, run)

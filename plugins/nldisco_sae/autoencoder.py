@@ -1,0 +1,224 @@
+"""What all sparse autoencoders share once they have parameters: transform, reconstruct, save and load."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nldisco_core.binned import Binned
+from nldisco_core.errors import IncompatibleData, ModelError, NotFitted, SchemaTooNew
+from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
+from nldisco_core.latents import Latents, LatentSpace
+from nldisco_sae.architecture import Parameters, apply_output
+from nldisco_sae.calibration import calibrate
+from nldisco_sae.config import SparseCodeConfig
+from nldisco_sae.encoding import encode
+from nldisco_sae.examples import Examples, require_units, unit_ids
+from nldisco_sae.memory import require_memory
+from nldisco_sae.training import Trained
+
+__all__ = ["SparseAutoencoder", "choose_device"]
+
+SCHEMA_VERSION = 1
+_ROWS = 8192  # of one reconstruction block
+
+C = TypeVar("C", bound=SparseCodeConfig)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fitted:
+    parameters: Parameters
+    thresholds: Tensor
+    unit_ids: tuple[str, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**self.parameters.named(), "thresholds": self.thresholds}
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to train on.
+
+    Raises
+    ------
+    ModelError
+        ``cuda`` is asked for and torch finds none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
+        raise ModelError("device 'cuda' was asked for and torch finds no CUDA device; choose 'auto' or 'cpu'")
+    return torch.device("cuda" if has_cuda and wanted != "cpu" else "cpu")
+
+
+class SparseAutoencoder(ABC, Generic[C]):
+    """A linear encoder with a sparsifier and a linear decoder, in several instances.
+
+    Subclasses say in `learn` how parameters come about.
+    """
+
+    requirements: ClassVar[Requirements] = Requirements(example="bin", sessions="shared units", deterministic=True)
+    config_class: ClassVar[type[SparseCodeConfig]]
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+        self._fitted: _Fitted | None = None
+
+    @abstractmethod
+    def learn(self, examples: Examples, monitor: Monitor) -> Trained:
+        """Parameters of all instances from the training examples."""
+
+    def fit(self, train: Binned, *, validation: Binned | None, monitor: Monitor) -> FitReport:
+        """Learn from all rows of `train` and calibrate thresholds on them; `validation` is only reported on.
+
+        Raises
+        ------
+        IncompatibleData
+            Sessions with different units, activity that is not finite, or targets the loss is not defined for.
+        ModelError
+            Too large for the memory, no such device, or a checkpoint of another fit.
+        Diverged
+            The loss is not finite.
+        """
+        device = choose_device(self.config.device)
+        units = unit_ids(train)
+        require_memory(self.config, n_rows=train.n_bins, n_units=len(units), device=device)
+        started = time.perf_counter()
+        examples = Examples.of(train, device)
+        trained = self.learn(examples, monitor)
+        learned = time.perf_counter()
+        calibration = calibrate(trained.parameters, examples, self.config)
+        self._fitted = _Fitted(parameters=trained.parameters, thresholds=calibration.thresholds, unit_ids=units)
+        sets = {"training": train} if validation is None else {"training": train, "validation": validation}
+        inference_l0 = {name: _l0(self.transform(data).main) for name, data in sets.items()}
+        notes = list(trained.notes)
+        for level, size in enumerate(self.config.level_sizes):
+            found = {"batch_l0": calibration.training_l0} | {f"{name}_l0": l0 for name, l0 in inference_l0.items()}
+            for name, l0 in found.items():
+                trained.history.add(trained.steps, f"{name}/{size}", l0[:, level].tolist(), monitor)
+            notes.append(
+                f"Level {size}: {float(calibration.training_l0[:, level].mean()):.2f} latents active per bin in training "
+                f"batches; with {self.config.inference} "
+                + ", ".join(f"{float(l0[:, level].mean()):.2f} on {name} bins" for name, l0 in inference_l0.items())
+            )
+        return FitReport(
+            history=trained.history.frame(),
+            stop_reason=trained.stop_reason,
+            timings_s={"learn": learned - started, "calibrate": time.perf_counter() - learned},
+            notes=tuple(notes),
+        )
+
+    def transform(self, data: Binned) -> Latents:
+        """Activations of every row of `data`, float32 on the CPU; no row's depend on which other rows are given.
+
+        Raises
+        ------
+        NotFitted
+            Before `fit`.
+        IncompatibleData
+            Other units than it was fitted on, or activity that is not finite.
+        """
+        fitted = self._require_fitted()
+        require_units(data, fitted.unit_ids)
+        return Latents.of(encode(fitted.parameters, fitted.thresholds, self.config, data))
+
+    def reconstruct(self, latents: Latents) -> Iterator[ReconstructionBlock]:
+        """Each level's prediction from its own activations, block by block.
+
+        Raises
+        ------
+        NotFitted
+            Before `fit`.
+        IncompatibleData
+            Latents of another size or number of instances.
+        """
+        fitted = self._require_fitted()
+        space = latents.main
+        found = (space.n_instances, space.level_sizes)
+        if found != (self.config.n_instances, self.config.level_sizes):
+            raise IncompatibleData(
+                f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} instances "
+                f"with levels {self.config.level_sizes}"
+            )
+        decoder, bias = fitted.parameters.decoder.numpy(), fitted.parameters.decoder_bias.numpy()
+        for instance in range(space.n_instances):
+            for level in range(space.n_levels):
+                codes = space.csr(instance, level=level)
+                for start in range(0, space.n_rows, _ROWS):
+                    rows = slice(start, min(start + _ROWS, space.n_rows))
+                    values = torch.from_numpy(codes[rows] @ decoder[instance] + bias[instance])
+                    yield ReconstructionBlock(
+                        instance=instance,
+                        level=level,
+                        rows=rows,
+                        values=apply_output(values, self.config.output).numpy(),
+                    )
+
+    def dictionary(self) -> Dictionary:
+        """Unit-norm decoder rows (n_instances, n_latents, n_units); `NotFitted` before `fit`."""
+        fitted = self._require_fitted()
+        return Dictionary(values=fitted.parameters.decoder.numpy().copy(), unit_ids=(fitted.unit_ids,))
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json`` and ``weights.safetensors`` into an existing folder; `NotFitted` before `fit`."""
+        fitted = self._require_fitted()
+        save_file(fitted.tensors(), folder / "weights.safetensors")
+        written = {
+            "schema_version": SCHEMA_VERSION,
+            "config": json.loads(self.config.model_dump_json()),
+            "unit_ids": fitted.unit_ids,
+        }
+        (folder / "config.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The model as it was saved.
+
+        Raises
+        ------
+        ModelError
+            The folder holds no whole model.
+        SchemaTooNew
+            A newer version of the toolkit wrote it.
+        """
+        try:
+            read = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "weights.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(
+                f"{folder} holds no whole model ({error}); expected config.json and weights.safetensors"
+            ) from error
+        if read["schema_version"] > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"{folder} was written with schema {read['schema_version']}; this version reads up to {SCHEMA_VERSION}: "
+                "update nldisco-core"
+            )
+        config = cls.config_class.model_validate_json(json.dumps(read["config"]))
+        model = cls(config)  # type: ignore[arg-type]  # config_class is the class's own C
+        thresholds = tensors.pop("thresholds")
+        model._fitted = _Fitted(
+            parameters=Parameters(**tensors), thresholds=thresholds, unit_ids=tuple(read["unit_ids"])
+        )
+        return model
+
+    def _require_fitted(self) -> _Fitted:
+        if self._fitted is None:
+            raise NotFitted(f"{type(self).__name__} has not been fitted; call fit or load first")
+        return self._fitted
+
+
+def _l0(space: LatentSpace) -> Tensor:
+    """(n_instances, n_levels) mean number of active latents per row."""
+    counts = [
+        [space.csc(instance, level=level).nnz for level in range(space.n_levels)]
+        for instance in range(space.n_instances)
+    ]
+    return torch.tensor(counts) / space.n_rows

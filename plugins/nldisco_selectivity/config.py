@@ -1,0 +1,37 @@
+"""Choices of the selectivity mapper."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nldisco_core.config import Config
+
+__all__ = ["SelectivityConfig", "Split"]
+
+Split = Literal["train", "validation", "test", "all"]
+
+
+class SelectivityConfig(Config):
+    """How variables are cut into conditions, on which bins latents are scored, and against how many shifts.
+
+    Attributes
+    ----------
+    variables : names of the variables to map, None for all of the data
+    n_quantiles, n_circular, n_position : conditions of a linear and a circular variable, side of the grid of a position
+    n_shifts : relabellings drawn for each p; 0 for none
+    splits : bins that are scored. On the first the conditions are cut and the preferred one is chosen, the last is tested;
+        ``all`` takes every bin, whatever its split
+    min_activation_frac, top_n : a row is marked ``top`` where the latent is among the `top_n` of its condition by Youden's J,
+        of those active in at least this share of the condition's bins, on the first split
+    """
+
+    variables: tuple[str, ...] | None = None
+    n_quantiles: int = Field(default=10, ge=2)
+    n_circular: int = Field(default=12, ge=3)
+    n_position: int = Field(default=5, ge=2)
+    n_shifts: int = Field(default=1000, ge=0)
+    splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)
+    min_activation_frac: float = Field(default=0.1, ge=0, le=1)
+    top_n: int = Field(default=3, ge=1)

@@ -1,0 +1,352 @@
+"""The selectivity mapper: every latent against every condition of every variable, and one p per latent and variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.binned import SPLITS, Binned, Covariate
+from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.nulls import benjamini_hochberg, choose_null, null_distribution, p_values
+from nldisco_core.relations import copy_or_composite
+from nldisco_core.tuning import (
+    Conditions,
+    circular_conditions,
+    condition_means,
+    conditions,
+    halves,
+    one_per_channel,
+    preferred_direction,
+    rectified,
+    rectified_columns,
+    resultant_length,
+)
+from nldisco_selectivity.config import SelectivityConfig
+from nldisco_selectivity.scores import Active, Scores, max_youden, score, testable
+
+__all__ = ["Selectivity"]
+
+MIN_ACTIVE, MIN_VISITS = 50, 10
+MAX_CONDITIONS = 200
+N_DIRECTIONS = 60
+STATISTIC = "max youden"
+
+
+class Selectivity:
+    """Scores every latent of every instance against every condition of the variables.
+
+    The table has a row per (instance, latent, sign, variable, condition, split) with the scores of
+    `nldisco_selectivity.scores.score`, and one with condition null per whole variable: ``youden`` there is the largest over
+    the conditions, ``p`` its chance on the last split against `n_shifts` relabellings of the kind that suits the variable
+    (column ``null``, with its ``effective_shifts``), ``q`` Benjamini-Hochberg per instance over the supported latents of all
+    variables, ``preferred`` the condition with the largest J on the first split, ``resultant_length`` and
+    ``preferred_direction`` (in the variable's own unit) of the curve over 60 directions, ``mutual_information`` (bits),
+    ``stability``, and the recorded ``unit`` most correlated with the latent (``unit_correlation``, ``copy``,
+    ``n_effective_units``). ``supported``: at least 50 active bins and 10 visits.
+
+    Arrays, columns as in `nldisco_core.tuning.rectified`, instances first: ``<variable>/curve`` over all bins and
+    ``curve_<split>`` (mean activation per condition), ``occupancy_s``, ``centres``, ``labels``; ``polar``,
+    ``polar_occupancy_s`` and ``polar_centres`` of circular variables (60 directions over ``[-period/2, period/2)``);
+    ``map`` and ``map_occupancy_s`` on the grid of positions in a plane.
+    """
+
+    def __init__(self, config: SelectivityConfig) -> None:
+        self.config = config
+
+    def map(self, latents: Latents, data: Binned, *, seed: int) -> MapperResult:
+        """Scores of the space ``latents``.
+
+        Raises
+        ------
+        DataError
+            An unknown variable, or a split without bins.
+        IncompatibleData
+            Latents whose rows are not the bins of the data.
+        """
+        task = _Task.of(latents.main, data, self.config)
+        tables, arrays, notes = [], {}, []
+        for covariate in _variables(data, self.config.variables):
+            try:
+                found = _map_variable(task, covariate, seed)
+            except DataError as error:
+                notes.append(f"{covariate.name} is left out: {error}")
+                continue
+            tables.append(found.table)
+            arrays |= {f"{covariate.name}/{name}": values for name, values in found.arrays.items()}
+            notes.extend(f"{covariate.name}: {note}" for note in found.notes)
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["instance", "latent"])
+        table = _with_units(table, latents.main, data)
+        table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
+        return MapperResult(table=_with_q(table, self.config.splits[-1]), arrays=arrays, notes=tuple(notes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Task:
+    """What is the same for every variable."""
+
+    config: SelectivityConfig
+    data: Binned
+    usable: NDArray[np.bool_]
+    rows: Mapping[str, NDArray[np.bool_]]
+    first_half: Mapping[str, NDArray[np.bool_]]
+    activations: sparse.csc_array
+    active: Mapping[str, Active]
+    segments: NDArray[np.int32]
+    n_instances: int
+    latent: NDArray[np.int32]
+    sign: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> _Task:
+        if space.row_kind != "bin" or space.n_rows != data.n_bins:
+            raise IncompatibleData(
+                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins the latents were made of"
+            )
+        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
+        rows = {split: usable & _rows_of_split(data, split) for split in config.splits}
+        activations = sparse.csc_array(
+            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
+        )
+        latent, sign = rectified_columns(space)
+        return cls(
+            config=config,
+            data=data,
+            usable=usable,
+            rows=rows,
+            first_half={split: halves(mask, data)[0] for split, mask in rows.items()},
+            activations=activations,
+            active={split: Active.of(activations, mask) for split, mask in rows.items()},
+            segments=data.segments,
+            n_instances=space.n_instances,
+            latent=latent,
+            sign=sign,
+        )
+
+    def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(n_instances, n_columns, …) of values for all columns of all instances."""
+        return values.reshape(self.n_instances, len(self.latent), *values.shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    table: pd.DataFrame
+    arrays: dict[str, NDArray[Any]]
+    notes: list[str]
+
+
+def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
+    if split == "all":
+        return np.ones(data.n_bins, dtype=bool)
+    rows = data.split == SPLITS.index(split)
+    if not rows.any():
+        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
+    return rows
+
+
+def _variables(data: Binned, names: Sequence[str] | None) -> Iterator[Covariate]:
+    for name in data.covariate_names if names is None else names:
+        yield from one_per_channel(data.covariate(name))
+
+
+def _map_variable(task: _Task, covariate: Covariate, seed: int) -> _Found:
+    config = task.config
+    chosen = conditions(
+        covariate,
+        n_quantiles=config.n_quantiles,
+        n_circular=config.n_circular,
+        n_position=config.n_position,
+        rows=task.rows[config.splits[0]],
+    )
+    if chosen.n_conditions > MAX_CONDITIONS:
+        raise DataError(f"{chosen.n_conditions} conditions; at most {MAX_CONDITIONS} are mapped. Group its values")
+    by_trial = covariate.source != "signal"
+    scores = {
+        split: score(
+            task.active[split],
+            chosen,
+            rows,
+            first_half=task.first_half[split],
+            segments=task.segments,
+            by_trial=by_trial,
+        )
+        for split, rows in task.rows.items()
+    }
+    test, notes = _test(task, covariate, chosen, scores[config.splits[-1]], seed)
+    whole = [_whole_rows(task, covariate, chosen, scores, split, test) for split in config.splits]
+    table = pd.concat([_condition_rows(task, chosen, scores), *whole], ignore_index=True)
+    table["variable"] = pd.array([covariate.name], dtype="string").repeat(len(table))
+    return _Found(table=table, arrays=_arrays(task, covariate, chosen), notes=notes)
+
+
+def _test(
+    task: _Task, covariate: Covariate, chosen: Conditions, scores: Scores, seed: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Chance of the largest J on the last split, all columns at once; NaN, and a note, where the null is refused."""
+    tested = task.rows[task.config.splits[-1]]
+    null = choose_null(covariate, task.data, usable=task.usable, tested=tested & (chosen.codes >= 0), seed=seed)
+    undefined = np.full(len(scores.max_youden), np.nan)
+    found = {"p": undefined, "null_mean": undefined, "null": null.name, "effective_shifts": null.effective_shifts}
+    refusal = null.refusal
+    if not testable(scores.n_on).any():
+        refusal = "no condition has 5 bins inside and 20 outside on the tested split"
+    if refusal is not None:
+        return found, [f"no p values: {refusal}"]
+    if task.config.n_shifts == 0:
+        return found, []
+    active = task.active[task.config.splits[-1]]
+    by_chance = null_distribution(
+        null,
+        max_youden,
+        n_draws=task.config.n_shifts,
+        codes=chosen.codes,
+        n_conditions=chosen.n_conditions,
+        tested=tested,
+        active_rows=active.rows,
+        active_columns=active.columns,
+        n_columns=active.n_columns,
+    )
+    found["p"] = p_values(scores.max_youden, by_chance)
+    found["null_mean"] = np.where(np.isnan(scores.max_youden), np.nan, by_chance.mean(axis=0))
+    return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
+
+
+def _condition_rows(task: _Task, chosen: Conditions, scores: Mapping[str, Scores]) -> pd.DataFrame:
+    """One row per (instance, column, condition, split), conditions that no split ever visits left out."""
+    visited = np.flatnonzero(sum(found.n_on for found in scores.values()))
+    shape = (task.n_instances, len(task.latent), len(visited))
+    instance, column, condition = (axis.ravel() for axis in np.indices(shape))
+    labels = pd.array(chosen.labels, dtype="string")
+    top = _top(task, scores[task.config.splits[0]])[..., visited].ravel()
+    parts = []
+    for split, found in scores.items():
+        values = {name: part[:, visited].ravel() for name, part in found.by_condition.items()}
+        support = (values["n_active"] >= MIN_ACTIVE) & (values["n_visits"] >= MIN_VISITS)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "instance": instance,
+                    "latent": task.latent[column],
+                    "sign": task.sign[column],
+                    "condition": labels.take(visited[condition]),
+                    "split": pd.array([split], dtype="string").repeat(len(instance)),
+                    "n_on": found.n_on[visited[condition]],
+                    "n_off": found.n_off[visited[condition]],
+                    **values,
+                    "supported": support,
+                    "top": top,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _top(task: _Task, scores: Scores) -> NDArray[np.bool_]:
+    """(n_instances, n_columns, n_conditions) the best latents of each condition and instance by Youden's J."""
+    coverage, youden = scores.by_condition["coverage"], scores.by_condition["youden"]
+    worth = task.by_instance(np.where(coverage >= task.config.min_activation_frac, youden, np.nan))
+    rank = np.argsort(np.argsort(-np.nan_to_num(worth, nan=-np.inf), axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray((rank < task.config.top_n) & ~np.isnan(worth))
+
+
+def _whole_rows(
+    task: _Task,
+    covariate: Covariate,
+    chosen: Conditions,
+    scores: Mapping[str, Scores],
+    split: str,
+    test: Mapping[str, Any],
+) -> pd.DataFrame:
+    found = scores[split]
+    instance, column = (axis.ravel() for axis in np.indices((task.n_instances, len(task.latent))))
+    preferred = _preferred(scores[task.config.splits[0]])
+    labels = pd.array(chosen.labels, dtype="string").take(preferred, allow_fill=True)
+    table = pd.DataFrame(
+        {
+            "instance": instance,
+            "latent": task.latent[column],
+            "sign": task.sign[column],
+            "split": pd.array([split], dtype="string").repeat(len(instance)),
+            "statistic": pd.array([STATISTIC], dtype="string").repeat(len(instance)),
+            "youden": found.max_youden,
+            "n_active": found.n_active,
+            "n_visits": found.n_visits,
+            "supported": (found.n_active >= MIN_ACTIVE) & (found.n_visits >= MIN_VISITS),
+            "top": False,
+            "preferred": labels,
+            "mutual_information": found.mutual_information,
+            "stability": found.stability,
+        }
+    )
+    if split == task.config.splits[-1]:
+        table = table.assign(**test)
+    if covariate.kind == "circular":
+        directions = _directions(covariate)
+        period = covariate.period or 1.0
+        curves = condition_means(task.activations, directions, task.rows[split]).mean
+        angles = directions.centres * 2 * np.pi / period
+        table["resultant_length"] = resultant_length(curves, angles)
+        table["preferred_direction"] = preferred_direction(curves, angles) * period / (2 * np.pi)
+    return table
+
+
+def _preferred(scores: Scores) -> NDArray[np.int64]:
+    """(n_columns,) condition with the largest J among the testable ones, -1 where there is none."""
+    youden = np.where(testable(scores.n_on), scores.by_condition["youden"], np.nan)
+    known = ~np.isnan(youden).all(axis=1)
+    return np.where(known, np.argmax(np.nan_to_num(youden, nan=-np.inf), axis=1), -1)
+
+
+def _directions(covariate: Covariate) -> Conditions:
+    return circular_conditions(covariate, N_DIRECTIONS, start=-(covariate.period or 1.0) / 2)
+
+
+def _arrays(task: _Task, covariate: Covariate, chosen: Conditions) -> dict[str, NDArray[Any]]:
+    everything = condition_means(task.activations, chosen, task.usable)
+    curve, occupancy_s = task.by_instance(everything.mean), everything.occupancy_s(task.data.bin_s)
+    arrays = {
+        "curve": curve,
+        "occupancy_s": occupancy_s,
+        "centres": chosen.centres,
+        "labels": np.array(chosen.labels),
+    }
+    for split, rows in task.rows.items():
+        arrays[f"curve_{split}"] = task.by_instance(condition_means(task.activations, chosen, rows).mean)
+    if covariate.kind == "circular":
+        directions = _directions(covariate)
+        polar = condition_means(task.activations, directions, task.usable)
+        arrays["polar"] = task.by_instance(polar.mean)
+        arrays["polar_occupancy_s"] = polar.occupancy_s(task.data.bin_s)
+        arrays["polar_centres"] = directions.centres
+    if covariate.kind == "position" and len(chosen.grid) == 2:
+        arrays["map"] = curve.reshape(*curve.shape[:2], *chosen.grid)
+        arrays["map_occupancy_s"] = occupancy_s.reshape(chosen.grid)
+    return arrays
+
+
+def _with_units(table: pd.DataFrame, space: LatentSpace, data: Binned) -> pd.DataFrame:
+    """The whole-variable rows with the recorded unit each latent follows most; halves of a latent share it."""
+    if not data.shares_units or table.empty:
+        return table
+    copies = copy_or_composite(space, data).rename(columns={"correlation": "unit_correlation"})
+    whole = table["condition"].isna()
+    merged = table.loc[whole, ["instance", "latent"]].merge(copies, on=["instance", "latent"], how="left")
+    merged.index = table.index[whole]
+    return table.join(merged[["unit", "unit_correlation", "copy", "n_effective_units"]])
+
+
+def _with_q(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Benjamini-Hochberg per instance over the tested rows of supported latents, all variables together."""
+    if table.empty:
+        return table
+    family = table["condition"].isna() & (table["split"] == split) & table["supported"]
+    q = table.loc[family].groupby("instance")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
+    table["q"] = q.reindex(table.index).astype(np.float64)
+    return table

@@ -1,0 +1,63 @@
+"""What all tests share: one thread, a registry of their own with the toy dataset, and the command line in process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from nldisco_core import plugins
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_registry() -> Iterator[None]:
+    yield
+    plugins.use(None)
+
+
+@pytest.fixture
+def toys() -> None:
+    """The dataset ``toy`` beside the installed plugins."""
+    from nldisco_core.conformance import toy_plugin
+
+    plugins.registry().add("toys", toy_plugin, distribution="nldisco-core", version="")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real recordings; skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real recordings (../shared/data) are not on this machine")
+    return SHARED_DATA
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def nldisco(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process: ``nldisco("runs", "--json")``."""
+    from nldisco_core.cli import main
+
+    def call(*words: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call
