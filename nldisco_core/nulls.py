@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import fft, special, stats
 
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
-from nldisco_core.errors import DataError
 
 __all__ = [
     "GUARD_TIMES",
@@ -100,7 +99,7 @@ def circular_shift(
     counts: list[float] = []
     trajectory = _trajectory(covariate)
     for index, rows in enumerate(_rows_by_session(data, defined)):
-        shifts = effective_shifts(trajectory[rows]) if len(rows) else 0.0
+        shifts = effective_shifts(trajectory[rows])
         if shifts >= 1:
             guard = int(np.ceil(GUARD_TIMES * autocorrelation_time(trajectory[rows])))
             parts.append((rows, guard, _key(seed, covariate, data, index)))
@@ -146,7 +145,7 @@ def trial_permutation(
     _, group = np.unique(np.stack([session[first], block_of_trial]), axis=1, return_inverse=True)
     groups = [np.flatnonzero(group.ravel() == number) for number in range(int(group.max(initial=-1)) + 1)]
     keys = [
-        (*_key(seed, covariate, data, int(session[first[members[0]]])), int(block_of_trial[members[0]] & 0xFFFFFFFF))
+        (*_key(seed, covariate, data, int(session[first[members[0]]])), int(block_of_trial[members[0]]) & 0xFFFFFFFF)
         for members in groups
     ]
     tested_trials = np.bincount(trial_of_row, weights=tested[rows], minlength=len(first)) > 0
@@ -212,14 +211,17 @@ def autocorrelation_time(values: NDArray[np.float64]) -> float:
     ``tau = 1 + 2 sum_k rho(k)**2`` over the lags before the autocorrelation first reaches zero, the channels' covariances
     added before dividing: the correlation of two independent series that are both like this one varies as it would over
     n / tau independent samples (Bartlett, Suppl. J. R. Stat. Soc. 8, 27, 1946). For an exponential decay it is the time to
-    1/e. A constant series has its own length.
+    1/e. A constant series has its own length, an empty one 1.
 
     Parameters
     ----------
     values : (n_samples,) or (n_samples, n_channels), no NaN; angles as cosine and sine, categories as indicator columns
     """
-    series = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    series = np.asarray(values, dtype=np.float64)
+    series = series[:, None] if series.ndim == 1 else series
     n_samples = len(series)
+    if n_samples == 0:
+        return 1.0
     n_padded = fft.next_fast_len(2 * n_samples, real=True)
     spectrum = fft.rfft(series - series.mean(axis=0), n=n_padded, axis=0)
     covariance = fft.irfft(np.square(np.abs(spectrum)).sum(axis=1), n=n_padded)[:n_samples]
@@ -319,8 +321,6 @@ def _key(seed: int, covariate: Covariate, data: Binned, session: int) -> tuple[i
 
 def _distinct_permutations(labels: NDArray[np.float64], n_tested: int) -> float:
     """Ways to deal the labels out that the tested trials can tell apart; an upper bound, at most one million."""
-    if len(labels) and np.isnan(labels).any():
-        raise DataError("labels of trials hold NaN; give only trials that have one")
     counts = np.unique(labels, return_counts=True)[1]
     log_ways = special.gammaln(len(labels) + 1) - special.gammaln(counts + 1).sum()
     log_ways = min(float(log_ways), n_tested * float(np.log(max(len(counts), 1))))

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.binning import bin_sessions
 from nldisco_core.composition import Plan, compose, mapper_named, plan
 from nldisco_core.config import ModelConfig, RunConfig
-from nldisco_core.errors import IncompatibleData
+from nldisco_core.errors import ConfigError, IncompatibleData
 from nldisco_core.files import write_binned
 from nldisco_core.interfaces import Dictionary, FitReport, HasDictionary, LatentModel, Mapper
 from nldisco_core.latents import Latents
@@ -117,7 +118,15 @@ def load_binned(made: Plan) -> tuple[Binned, Binned]:
         for warning in session.warnings:
             logger.info("session %s: %s", session.session_id, warning)
     counts = bin_sessions(sessions, **config.bin.model_dump())
+    counts = replace(
+        counts,
+        sessions=tuple(
+            replace(binned, warnings=(*session.warnings, *binned.warnings))
+            for session, binned in zip(sessions, counts.sessions, strict=True)
+        ),
+    )
     counts = assign_splits(counts, **config.split.model_dump(), seed=config.seed)
+    _require_gap(config, counts)
     return counts, preprocess(counts, **config.preprocess.model_dump())
 
 
@@ -290,6 +299,17 @@ def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> 
     about["fingerprint"] = fingerprint(counts)
     about["warnings"] = [f"{s.session_id}: {warning}" for s in counts.sessions for warning in s.warnings]
     write_binned(writer.folder / "binned", counts, data.preprocessing)
+
+
+def _require_gap(config: RunConfig, counts: Binned) -> None:
+    """Refuse smoothing that reaches from one block of time into the next: it would carry test bins into training."""
+    by_trial = config.split.by == "trials" or (config.split.by == "auto" and counts.sessions[0].trials is not None)
+    reach_s = 4 * (config.preprocess.smooth_s or 0.0)  # where the Gaussian is cut off
+    if not by_trial and config.split.by != "sessions" and reach_s > config.split.gap_s:
+        raise ConfigError(
+            f"smoothing reaches {reach_s:g} s and the gap between blocks is {config.split.gap_s:g} s; "
+            f"set split.gap_s to at least {reach_s:g} or preprocess.smooth_s to at most {config.split.gap_s / 4:g}"
+        )
 
 
 def _require(listed: Listed, data: Binned) -> None:

@@ -146,8 +146,8 @@ def seed_match_nulls(
 ) -> SeedMatchNulls:
     """Median matched cosine of `n_draws` pairs of random dictionaries, and of pairs of permuted ones.
 
-    Each draw is one pair, as each row of `SeedMatch.pairs` is; the instances to permute are drawn anew each time. With a
-    single instance the pair is two permutations of it.
+    Each draw is one pair, as each row of `SeedMatch.pairs` is; the instances to permute are drawn anew each time. With
+    a single instance the pair is two permutations of it.
 
     Parameters
     ----------

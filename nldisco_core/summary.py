@@ -188,12 +188,17 @@ def verdict(findings: Findings, names: Mapping[str, str]) -> list[str]:
     names : what to call each model, such as ``{"model": "matryoshka-sae"}``
     """
     table = comparison(findings)
-    value = {(row.model, row.quantity, row.variable): row.mean for row in table.itertuples(index=False)}
+    value = {
+        (row.model, row.quantity, row.variable if isinstance(row.variable, str) else None): row.mean
+        for row in table.itertuples(index=False)
+    }
+    scored = table[table["quantity"] == "r2"]
+    spread = {row.model: (row.low, row.high) for row in scored.itertuples(index=False)}
     called = {model: names.get(model, model) for model in findings.models}
     controls = [model for model in findings.models if model != "model"]
     variables = [v for v in dict.fromkeys(table["variable"]) if isinstance(v, str)]
     sentences = [
-        *_on_compression(value, called, controls),
+        *_on_compression(value, spread, called, controls),
         *(sentence for variable in variables for sentence in _on_decoding(value, called, controls, variable)),
         *(sentence for variable in variables for sentence in _on_tuning(value, called, controls, variable)),
         *_on_seeds(value, called, controls),
@@ -207,24 +212,26 @@ def verdict(findings: Findings, names: Mapping[str, str]) -> list[str]:
 Values = Mapping[tuple[str, str, str | None], float]
 
 
-def _on_compression(value: Values, called: Mapping[str, str], controls: list[str]) -> list[str]:
+def _on_compression(
+    value: Values, spread: Mapping[str, tuple[float, float]], called: Mapping[str, str], controls: list[str]
+) -> list[str]:
     own, l0 = value.get(("model", "r2", None)), value.get(("model", "l0", None))
     if own is None or l0 is None:
         return []
-    said = [f"{called['model']} reconstructs held-out activity with R² {own:.2f} at {l0:.1f} active latents a bin"]
-    equals = {
-        name: value[name, "r2", None]
+    said = f"{called['model']} reconstructs held-out activity with R² {own:.3f} at {l0:.1f} active latents a bin"
+    equals = [
+        name
         for name in controls
         if (name, "r2", None) in value and abs(value.get((name, "l0", None), np.inf) - l0) <= 0.25 * l0
-    }
-    if equals:
-        listing = ", ".join(
-            f"{called[name]} {r2:.2f}" for name, r2 in sorted(equals.items(), key=lambda item: -item[1])
-        )
-        best = max(equals.values())
-        word = "better than its equals" if own > best + 0.005 else "no better than its equals"
-        said.append(f", {word} at that sparsity ({listing})")
-    return ["".join(said) + "."]
+    ]
+    if not equals:
+        return [f"{said}."]
+    listing = ", ".join(f"{called[name]} {value[name, 'r2', None]:.3f}" for name in equals)
+    if spread["model"][0] > max(spread[name][1] for name in equals):
+        word = "in every instance better than its equals"
+    else:
+        word = "not better than its equals"
+    return [f"{said}, {word} at that sparsity ({listing})."]
 
 
 def _on_decoding(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:

@@ -85,7 +85,7 @@ class TuningCurves:
 
     def occupancy_s(self, bin_s: float) -> NDArray[np.float64]:
         """(n_conditions,) time spent in each condition (s)."""
-        return self.n_bins * bin_s
+        return np.asarray(self.n_bins * bin_s, dtype=np.float64)
 
 
 def conditions(
@@ -98,7 +98,8 @@ def conditions(
 ) -> Conditions:
     """A variable cut into conditions, by its kind.
 
-    Discrete: the categories that occur. Linear: quantiles, equal ones merged. Circular: equal parts of the period from 0.
+    Discrete: the categories that occur. Linear: quantiles, equal ones merged, or the
+    values themselves where there are no more than `n_quantiles`. Circular: equal parts of the period from 0.
     Position: a grid of equal cells over the range, `n_position` to a side; ``n_position**2`` cells on a line.
 
     Parameters
@@ -158,8 +159,9 @@ def _discrete_conditions(covariate: Covariate) -> Conditions:
 def _quantile_conditions(covariate: Covariate, seen: NDArray[np.bool_], n_quantiles: int) -> Conditions:
     values, unit = covariate.values[:, 0], _unit(covariate)
     low, high = values[seen].min(), values[seen].max()
-    # The lowest value is no inner border, the highest is one where it repeats: two values make two conditions.
-    inner = np.unique(np.quantile(values[seen], np.arange(1, n_quantiles) / n_quantiles))
+    inner = np.unique(values[seen])
+    if len(inner) > n_quantiles:
+        inner = np.unique(np.quantile(values[seen], np.arange(1, n_quantiles) / n_quantiles, method="higher"))
     inner = inner[inner > low]
     codes = np.where(covariate.defined, np.searchsorted(inner, values, side="right"), -1).astype(np.int32)
     edges = np.concatenate([[low], inner, [high]])
@@ -204,12 +206,11 @@ def _unit(covariate: Covariate) -> str:
 
 
 def _numbers(values: NDArray[np.float64]) -> list[str]:
-    """Numbers with three digits, or as many more as it takes to tell them apart."""
-    for digits in range(3, 17):
-        texts = [f"{value:.{digits}g}" for value in values + 0.0]
-        if len(set(texts)) == len(np.unique(values)):
-            break
-    return texts
+    """Numbers to a hundredth of their smallest step or better."""
+    step = np.diff(values).min(initial=np.inf, where=np.diff(values) > 0)
+    decimals = max(0, 2 - int(np.floor(np.log10(step)))) if np.isfinite(step) else 3
+    texts = (f"{value:.{decimals}f}" for value in np.round(values, decimals) + 0.0)
+    return [text.rstrip("0").rstrip(".") if "." in text else text for text in texts]
 
 
 def _spans(edges: NDArray[np.float64]) -> Iterator[tuple[str, str]]:
@@ -284,8 +285,7 @@ def condition_means(
     if smooth_bins > 0:
         total = ndimage.gaussian_filter1d(total, smooth_bins, axis=1, mode="wrap")
         occupancy = ndimage.gaussian_filter1d(occupancy, smooth_bins, mode="wrap")
-    mean = np.full_like(total, np.nan)
-    np.divide(total, occupancy, out=mean, where=np.broadcast_to(n_bins > 0, total.shape))
+    mean = _quotient(total, np.broadcast_to(occupancy, total.shape), np.broadcast_to(n_bins > 0, total.shape))
     return TuningCurves(mean=mean, n_bins=n_bins, conditions=chosen)
 
 
@@ -318,7 +318,7 @@ def resultant_length(curves: NDArray[np.float64], angles: NDArray[np.float64]) -
     angles : (n_bins,) centres of the bins (rad)
     """
     length, total = np.abs(_resultant(curves, angles)), np.nansum(curves, axis=1)
-    return np.divide(length, total, out=np.full(len(length), np.nan), where=total > 0)
+    return _quotient(length, total, total > 0)
 
 
 def preferred_direction(curves: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -352,7 +352,7 @@ def mutual_information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(total * np.log(np.where(total > 0, total, 1)) - (cells * logs).sum(axis=axes) + occupied / 2)
 
     nats = entropy_nats(by_x, (-1,)) + entropy_nats(by_y, (-1,)) - entropy_nats(counts, (-2, -1)) - 0.5
-    return np.divide(nats, total * np.log(2), out=np.full(np.shape(total), np.nan), where=total > 0)
+    return _quotient(nats, total * np.log(2), total > 0)
 
 
 def stability(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -363,11 +363,11 @@ def stability(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[n
     both = np.isfinite(one).all(axis=0) & np.isfinite(other).all(axis=0)
     if both.sum() < 3:
         return np.full(len(one), np.nan)
-    a, b = (curve[:, both] - curve[:, both].mean(axis=1, keepdims=True) for curve in (one, other))
-    spread = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1))
-    return np.divide(
-        (a * b).sum(axis=1), spread, out=np.full(len(a), np.nan), where=spread > 1e-12 * np.abs(one).max(initial=0) ** 2
-    )
+    one, other = one[:, both], other[:, both]
+    a, b = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
+    spread = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    rounding = 1e-12 * np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return _quotient((a * b).sum(axis=1), spread, spread > rounding)
 
 
 def halves(rows: NDArray[np.bool_], data: Binned) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -378,3 +378,10 @@ def halves(rows: NDArray[np.bool_], data: Binned) -> tuple[NDArray[np.bool_], ND
         chosen = np.flatnonzero(rows[start:stop]) + start
         first[chosen[: len(chosen) // 2]] = True
     return first, rows & ~first
+
+
+def _quotient(
+    above: NDArray[np.float64], below: NDArray[np.float64], where: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    quotient: NDArray[np.float64] = np.full(np.shape(above), np.nan)
+    return np.divide(above, below, out=quotient, where=where)

@@ -32,7 +32,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import Units
 
-from nldisco_core.errors import InvalidRecording
+from nldisco_core.errors import DatasetUnavailable, InvalidRecording
 from nldisco_datasets.head_direction import BUNDLED, SESSION_ID
 
 __all__ = ["SDIST_SHA256", "SOURCE_SHA256", "main", "write_extract"]
@@ -100,7 +100,8 @@ def _download(folder: Path) -> Path:
         str(folder),
         SDIST,
     ]
-    subprocess.run(command, check=True)
+    if subprocess.run(command, check=False).returncode:
+        raise DatasetUnavailable(f"pip could not download {SDIST}; give its source distribution with --sdist")
     return next(folder.glob("*.tar.gz"))
 
 

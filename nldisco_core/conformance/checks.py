@@ -33,21 +33,21 @@ class CheckResult:
     Attributes
     ----------
     name : name of the check, without ``check_``
-    outcome : ``expected`` stands for a failure that was announced with its reason
+    status : ``expected`` stands for a failure that was announced with its reason
     reason : why it failed, was expected to fail or was skipped; empty for a check that passed
     """
 
     name: str
-    outcome: Literal["passed", "failed", "skipped", "expected"]
+    status: Literal["passed", "failed", "skipped", "expected"]
     reason: str = ""
 
     @property
     def passed(self) -> bool:
         """False only for a failure that nobody announced."""
-        return self.outcome != "failed"
+        return self.status != "failed"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.outcome}" + (f": {self.reason}" if self.reason else "")
+        return f"{self.name}: {self.status}" + (f": {self.reason}" if self.reason else "")
 
 
 def expect(condition: object, failure: str) -> None:
@@ -82,14 +82,14 @@ def _result(name: str, check: Callable[[Subject], None], subject: Subject, annou
     try:
         check(subject)
     except NotApplicable as skip:
-        return CheckResult(name=name, outcome="skipped", reason=str(skip))
+        return CheckResult(name=name, status="skipped", reason=str(skip))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a provider's code may fail in any way: each is a finding
         found = str(error) if isinstance(error, ConformanceFailure) else f"raised {type(error).__name__}: {error}"
         if announced is None:
-            return CheckResult(name=name, outcome="failed", reason=found)
-        return CheckResult(name=name, outcome="expected", reason=announced)
+            return CheckResult(name=name, status="failed", reason=found)
+        return CheckResult(name=name, status="expected", reason=announced)
     if announced is None:
-        return CheckResult(name=name, outcome="passed")
+        return CheckResult(name=name, status="passed")
     return CheckResult(
-        name=name, outcome="failed", reason=f"passes, but was expected to fail ({announced}); drop the expectation"
+        name=name, status="failed", reason=f"passes, but was expected to fail ({announced}); drop the expectation"
     )

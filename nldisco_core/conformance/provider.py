@@ -46,7 +46,7 @@ def check_provider(
     try:
         listed.make(own)
     except PluginLoadError as error:
-        return (CheckResult(name="loads", outcome="failed", reason=str(error)),)
+        return (CheckResult(name="loads", status="failed", reason=str(error)),)
 
     def make(overrides: Mapping[str, Any]) -> Any:
         return listed.make({**own, **overrides})
@@ -58,5 +58,5 @@ def check_provider(
     if listed.kind == "mapper":
         return check_mapper(make, expected_failures=expected_failures)
     if run is None or bare_run is None:
-        return (CheckResult(name="builds", outcome="skipped", reason="views are checked on runs; none was given"),)
+        return (CheckResult(name="builds", status="skipped", reason="views are checked on runs; none was given"),)
     return check_view(make, run=run, bare_run=bare_run, expected_failures=expected_failures)

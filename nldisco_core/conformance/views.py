@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from nldisco_core.conformance.checks import CheckResult, Make, NotApplicable, expect, run_checks
 from nldisco_core.interfaces import LiveView, View
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_core.session import SignalKind
 
 __all__ = [
     "VIEW_CHECKS",
@@ -61,39 +61,57 @@ def check_needs_are_declared(subject: ViewSubject) -> None:
 
 
 def check_builds_and_shows(subject: ViewSubject) -> None:
-    """On a run with everything it builds, and shows no latent, an active one and the last one."""
+    """On a run with what it needs it builds, and shows no latent, the first and the last one."""
     _expect_shows(subject.make({}), subject.run)
 
 
 def check_builds_without_mappings(subject: ViewSubject) -> None:
     """On a run that was never mapped it builds and shows all the same, unless it says that it needs a mapping."""
-    view = subject.make({})
-    if "mapping" in view.needs:
-        raise NotApplicable("the view needs a mapping: the host shows why it is absent")
-    _expect_shows(view, subject.bare_run)
+    _expect_shows(subject.make({}), subject.bare_run)
 
 
 def _expect_shows(view: View, run: Run) -> None:
+    _require_needs(view, run)
     live = view.build(run)
     expect(isinstance(live, LiveView), f"build gave {type(live).__name__}, which lacks panel or show; see LiveView")
-    _document(live)
+    rendered = _Rendered(live)
     for latent in (None, 0, run.latents.main.n_latents - 1):
         live.show(_selection(run, latent))
-        _document(live)
+        expect(rendered.content, "the view draws nothing; give a panel")
+
+
+def _require_needs(view: View, run: Run) -> None:
+    offered: Mapping[str, Callable[[], object]] = {
+        "trials": lambda: any(session.trials is not None for session in run.counts.sessions),
+        "mapping": lambda: run.mappings,
+        "dictionary": lambda: run.dictionary is not None,
+        "controls": lambda: run.controls,
+        "history": lambda: len(run.history),
+        "metrics": lambda: len(run.metrics),
+        **{
+            kind: lambda kind=kind: kind in {run.counts.covariate(name).kind for name in run.counts.covariate_names}
+            for kind in get_args(SignalKind)
+        },
+    }
+    missing = sorted(need for need in view.needs if need not in offered or not offered[need]())
+    if missing:
+        raise NotApplicable(f"this run has no {', '.join(missing)}: the host shows why the view is absent")
 
 
 def check_two_builds_share_no_state(subject: ViewSubject) -> None:
     """Two builds have no figure in common, and showing a latent in one leaves the other as it was."""
     view = subject.make({})
+    _require_needs(view, subject.run)
     one, two = view.build(subject.run), view.build(subject.run)
     expect(one is not two, "build gave the same object twice; make a new one each time")
-    shared = _models(one) & _models(two)
+    rendered, other = _Rendered(one), _Rendered(two)
+    shared = rendered.models & other.models
     expect(not shared, f"two builds share {len(shared)} Bokeh models; make figures and data sources inside build")
-    one.show(_selection(subject.run, 0))
-    two.show(_selection(subject.run, 0))
-    before = _document(two)
+    for live in (one, two):
+        live.show(_selection(subject.run, 0))
+    before = other.content
     one.show(_selection(subject.run, subject.run.latents.main.n_latents - 1))
-    expect(_document(two) == before, "showing a latent in one build changed the other; keep state on the live view")
+    expect(other.content == before, "showing a latent in one build changed the other; keep state on the live view")
 
 
 def _selection(run: Run, latent: int | None) -> Selection:
@@ -101,31 +119,29 @@ def _selection(run: Run, latent: int | None) -> Selection:
     return Selection(run=run.name, latent=latent, variable=names[0] if names else None)
 
 
-def _root(live: LiveView) -> Any:
-    import panel
+class _Rendered:
+    """A live view as one browser session holds it."""
 
-    drawn: Any = panel.panel(live.panel)
-    return drawn.get_root()
+    def __init__(self, live: LiveView) -> None:
+        import panel
+        from bokeh.document import Document
 
+        drawn: Any = panel.panel(live.panel)
+        self._document = Document()
+        self._root: Any = drawn.get_root(doc=self._document)
 
-def _models(live: LiveView) -> set[Any]:
-    return set(_root(live).references())
+    @property
+    def models(self) -> set[Any]:
+        return set(self._root.references())
 
+    @property
+    def content(self) -> str:
+        """What the browser would be sent."""
+        from bokeh.core.json_encoder import serialize_json
 
-def _document(live: LiveView) -> str:
-    """What the browser would be sent, with the ids that Bokeh draws anew for every rendering taken out."""
-    from bokeh.document import Document
-
-    document = Document()
-    document.add_root(_root(live))
-    content: Any = document.to_json()
-    return json.dumps(_without_ids(content["roots"]), sort_keys=True, default=str)
-
-
-def _without_ids(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_ids(value) for key, value in content.items() if key != "id"}
-    return [_without_ids(value) for value in content] if isinstance(content, list | tuple) else content
+        if not self._document.roots:
+            self._document.add_root(self._root)
+        return str(serialize_json(self._document.to_json(deferred=False)))
 
 
 VIEW_CHECKS = (

@@ -47,10 +47,6 @@ class _Projection(Baseline[P]):
     def _kind_of_codes(self, activity: Floats) -> CodeKind:
         return "signed"
 
-    def _rank_limit(self, centred: Floats) -> int:
-        """How many components the activity can support."""
-        return int(min(centred.shape))
-
     def _learn(self, activity: Floats, seed: int) -> Learned:
         n_units = activity.shape[1]
         n_latents = self.config.n_latents or min(DEFAULT_N_LATENTS, n_units)
@@ -63,7 +59,7 @@ class _Projection(Baseline[P]):
         varying = np.ptp(activity, axis=0) > 0
         encoder, dictionary = np.zeros((n_units, n_latents)), np.zeros((n_latents, n_units))
         centred = activity[:, varying] - mean[varying]
-        supported = min(n_latents, self._rank_limit(centred)) if varying.any() else 0
+        supported = min(n_latents, int(np.linalg.matrix_rank(_condensed(centred)))) if varying.any() else 0
         iterations, notes = None, []
         if supported:
             with warnings.catch_warnings(record=True) as caught:
@@ -95,7 +91,7 @@ class PCA(_Projection[PCAConfig]):
     config_class: ClassVar[type[ModelConfig]] = PCAConfig
 
     def _decompose(self, centred: Floats, n_latents: int, seed: int) -> Components:
-        fitted = decomposition.PCA(n_latents, svd_solver="full").fit(centred)
+        fitted = decomposition.PCA(n_latents, svd_solver="full").fit(_condensed(centred))
         return Components(fitted.components_.T, fitted.components_, None)
 
 
@@ -104,9 +100,6 @@ class ICA(_Projection[ICAConfig]):
 
     name: ClassVar[str] = "ica"
     config_class: ClassVar[type[ModelConfig]] = ICAConfig
-
-    def _rank_limit(self, centred: Floats) -> int:
-        return int(np.linalg.matrix_rank(centred))  # whitening divides by the singular values
 
     def _decompose(self, centred: Floats, n_latents: int, seed: int) -> Components:
         solver = decomposition.FastICA(
@@ -127,9 +120,10 @@ class FactorAnalysis(_Projection[FactorAnalysisConfig]):
     config_class: ClassVar[type[ModelConfig]] = FactorAnalysisConfig
 
     def _decompose(self, centred: Floats, n_latents: int, seed: int) -> Components:
-        fitted = decomposition.FactorAnalysis(n_latents, svd_method="lapack", max_iter=self.config.max_iter).fit(
-            centred
-        )
+        rows = _condensed(centred)
+        tol = 0.01 * len(rows) / len(centred)  # scikit-learn's 0.01 speaks of the log-likelihood summed over all bins
+        solver = decomposition.FactorAnalysis(n_latents, tol=tol, svd_method="lapack", max_iter=self.config.max_iter)
+        fitted = solver.fit(rows)
         loadings = fitted.components_
         weighted = loadings / fitted.noise_variance_
         posterior = np.linalg.solve(np.eye(n_latents) + weighted @ loadings.T, weighted)
@@ -188,6 +182,13 @@ class NMF(Baseline[NMFConfig]):
 
     def _atoms(self) -> Floats:
         return self._weight("dictionary")
+
+
+def _condensed(centred: Floats) -> Floats:
+    """Rows with the mean, zero, and the covariance of many more rows: two for each unit, from a QR decomposition."""
+    triangle = np.asarray(np.linalg.qr(centred, mode="r"), dtype=np.float64)
+    both: Floats = np.concatenate([triangle, -triangle])
+    return both * float(np.sqrt(len(triangle) / len(centred)))
 
 
 def _sklearn_seed(seed: int) -> int:

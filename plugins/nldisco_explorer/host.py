@@ -14,7 +14,7 @@ from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.readings import FACTS, readings
-from nldisco_explorer.style import CARD_CSS, GRID_CSS, TILE_CSS
+from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
 
 __all__ = ["Tile", "TilePage"]
 
@@ -55,8 +55,7 @@ class Tile:
             sizing_mode="stretch_width",
             margin=0,
             stylesheets=[TILE_CSS],
-            css_classes=["tile"],
-            styles={"grid-column": "1 / -1"} if wide else {},
+            css_classes=["tile", "wide" if wide else "narrow"],
             name=listed.name,
         )
 
@@ -100,7 +99,7 @@ class TilePage:
         present = [tile.panel for tile in tiles if tile.state != "absent"]
         absent = [tile for tile in tiles if tile.state == "absent"]
         self.panel = pn.Column(
-            *present, sizing_mode="stretch_width", stylesheets=[GRID_CSS], css_classes=["tiles"], margin=0
+            *present, sizing_mode="stretch_width", stylesheets=[FLOW_CSS], css_classes=["tiles"], margin=0
         )
         if absent:
             self.panel.append(_absentees(absent))
@@ -119,7 +118,7 @@ def _absentees(tiles: list[Tile]) -> Any:
     items = "".join(f"<dt>{html.escape(title)}</dt><dd>{reason}</dd>" for title, reason in reasons.items())
     content = f'<h3>Not shown for this run</h3><dl class="rows">{items}</dl>'
     pane = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
-    return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile"], styles={"grid-column": "1 / -1"}, margin=0)
+    return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile", "wide"], margin=0)
 
 
 def tiles_of(run: Run) -> Iterator[Tile]:

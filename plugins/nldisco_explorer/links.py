@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from nldisco_core.errors import unknown_name
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME, PAGES, Place
+from nldisco_explorer.ranking import ranked
 from nldisco_explorer.readings import ALL_SPLITS, Readings
 
 __all__ = ["place_of", "query_of", "start_place"]
@@ -42,24 +43,14 @@ def start_place(reads: Readings) -> Place:
     if mapper is None:
         return Place(selection=start)
     table = reads.mapping("model", mapper).table
-    whole = table[table["latent"].notna() & table["condition"].isna()]
-    whole = whole if len(whole) else table[table["latent"].notna()]
-    if start.split not in set(whole["split"]):
-        start = replace(start, split=str(whole["split"].iloc[0]))
-    whole = whole[whole["split"] == start.split]
-    first = whole[whole["variable"] == whole["variable"].iloc[0]]
-    if "supported" in first and first["supported"].fillna(False).any():
-        first = first[first["supported"].fillna(False).astype(bool)]
-    order = [name for name in ("q", "mutual_information", "youden", "auroc") if name in first]
-    best = first.sort_values(order, ascending=[name == "q" for name in order]).iloc[0]
-    chosen = replace(
-        start,
-        instance=int(best["instance"]),
-        latent=int(best["latent"]),
-        sign=int(best["sign"]),
-        variable=str(best["variable"]),
-    )
-    return Place(selection=chosen, mapper=mapper)
+    table = table[table["latent"].notna()]
+    splits = [name for name in (start.split, *ALL_SPLITS) if (table["split"] == name).any()]
+    start = replace(start, variable=str(table["variable"].iloc[0]), split=splits[0] if splits else start.split)
+    place = Place(selection=start, mapper=mapper)
+    rows = ranked(reads, place)
+    if not len(rows):
+        return place
+    return replace(place, selection=replace(start, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0])))
 
 
 def place_of(query: str, reads: Readings) -> tuple[Place, list[str]]:

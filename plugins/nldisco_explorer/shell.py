@@ -16,7 +16,7 @@ from nldisco_explorer.host import TilePage, tiles_of
 from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.style import THEMES, TILE_CSS
+from nldisco_explorer.style import NAV_SX, THEMES, TILE_CSS
 from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
@@ -52,7 +52,12 @@ class Shell:
             sizing_mode="stretch_width",
         )
         self._nav = pmui.RadioButtonGroup(
-            options={TITLES[name]: name for name in PAGES}, value=HOME, size="small", color="light", margin=(0, 12)
+            options={TITLES[name]: name for name in PAGES},
+            value=HOME,
+            size="small",
+            color="light",
+            sx=NAV_SX,
+            margin=(0, 12),
         )
         self._nav.param.watch(lambda event: self.live.turn_to(page=event.new), "value")
         self._run_picker = pmui.Select(
@@ -70,10 +75,12 @@ class Shell:
             main=[self._main],
             theme_config=THEMES,
             busy_indicator=None,
+            sidebar_variant="temporary",
             sidebar_open=False,
         )
         with edit_readonly(self.page):
             self.page.busy = False  # unbinds it from Panel's state: following that costs more than drawing a selection
+        pn.state.onload(self._mark_row)
         if location is not None:
             location.search = query_of(self.live.place) if not self._notice.visible else location.search
             location.param.watch(self._followed, "search")
@@ -100,6 +107,11 @@ class Shell:
             self._pages[new.page].show(new)
             if self._location is not None and new != old:
                 self._location.search = query_of(new)
+
+    def _mark_row(self) -> None:
+        """Mark the selected row again once the browser has built its table, which drops a mark that came with it."""
+        for page in self._pages.values():
+            page.mark_row()
 
     def _followed(self, event: Any) -> None:
         """The browser's URL changed by itself: back, forward, or typed."""
@@ -144,6 +156,11 @@ class _Page:
             self._table.show(place)
         self._tiles.show(place.selection)
 
+    def mark_row(self) -> None:
+        """Mark the table's selected row anew."""
+        if self._table is not None:
+            self._table.mark_row()
+
     def _build(self) -> None:
         self._tiles = TilePage([tile for tile in tiles_of(self._reads.run) if tile.page == self._name])
         if self._name == "overview":
@@ -155,7 +172,13 @@ class _Page:
             self._table.panel, stylesheets=[TILE_CSS], css_classes=["tile"], margin=0, sizing_mode="stretch_width"
         )
         if compact:
-            frame.param.update(width=408, sizing_mode=None, margin=(0, 12, 0, 0))
+            frame.param.update(
+                width=390,
+                sizing_mode=None,
+                margin=(0, 12, 0, 0),
+                align="start",
+                styles={"position": "sticky", "top": "12px"},
+            )
             self.panel[:] = [pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0)]
         else:
             self.panel[:] = [frame, self._tiles.panel]

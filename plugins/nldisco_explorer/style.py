@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CARD_CSS", "GRID_CSS", "TABLE_CSS", "THEMES", "TILE_CSS"]
+__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
 
 THEMES: dict[str, Any] = {
     "light": {
@@ -14,6 +14,7 @@ THEMES: dict[str, Any] = {
             "text": {"primary": "#1b232c", "secondary": "#52606d"},
         },
         "shape": {"borderRadius": 8},
+        "components": {"MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#16486f", "color": "#ffffff"}}}},
     },
     "dark": {
         "palette": {
@@ -22,19 +23,27 @@ THEMES: dict[str, Any] = {
             "text": {"primary": "#e6eaee", "secondary": "#a5b0bb"},
         },
         "shape": {"borderRadius": 8},
+        "components": {"MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#14293a", "color": "#ffffff"}}}},
     },
 }
 
 _WORDS = "color: var(--mui-palette-text-primary, var(--panel-on-surface-color));"
 _MUTED = "color: var(--mui-palette-text-secondary, var(--panel-on-surface-color));"
 
-TILE_CSS = """
-:host { background: var(--panel-surface-color); border: 1px solid var(--divider-color); border-radius: 10px; padding: 12px 14px 12px; box-sizing: border-box; min-width: 0; }
+_EDGE = "rgba(128, 138, 150, 0.32)"
+
+TILE_CSS = f"""
+:host {{
+  background: var(--panel-surface-color); border: 1px solid {_EDGE}; border-radius: 10px; padding: 12px 14px;
+  box-sizing: border-box; height: auto !important; max-height: none !important;
+}}
+:host(.narrow) {{ flex: 1 1 395px !important; min-width: 0 !important; }}
+:host(.wide) {{ flex: 1 1 100% !important; min-width: 0 !important; }}
 """
 
-GRID_CSS = """
-:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(400px, 100%), 1fr)); gap: 12px; align-items: stretch; }
-:host > * { margin: 0 !important; width: auto !important; }
+FLOW_CSS = """
+:host { display: flex !important; flex-flow: row wrap !important; gap: 12px !important; align-items: stretch !important; }
+.scroll-button { display: none !important; }
 """
 
 CARD_CSS = f"""
@@ -54,9 +63,11 @@ dd {{ margin: 0; {_WORDS} font-size: 14px; font-variant-numeric: tabular-nums; o
 .error {{ {_WORDS} border-left: 4px solid #c0392b; padding: 4px 0 4px 12px; }}
 .absent {{ {_MUTED} }}
 .verdict {{ border-left: 4px solid #1f8a70; padding-left: 14px; }}
+details {{ margin-top: 8px; }}
+summary {{ {_MUTED} font-size: 13px; cursor: pointer; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--divider-color); white-space: nowrap; }}
+th, td {{ text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid {_EDGE}; white-space: nowrap; }}
 th {{ {_MUTED} font-weight: 500; font-size: 12.5px; }}
 th:first-child, td:first-child {{ text-align: left; }}
 tr.own td {{ font-weight: 600; }}
@@ -64,4 +75,18 @@ tr.own td {{ font-weight: 600; }}
 
 TABLE_CSS = """
 .tabulator { font-size: 13px; border: none !important; background: transparent !important; font-variant-numeric: tabular-nums; }
+.tabulator .tabulator-header .tabulator-col[aria-sort="none"] .tabulator-col-sorter { display: none; }
+.tabulator .tabulator-header .tabulator-col[aria-sort="none"] .tabulator-col-title { padding-right: 0 !important; }
+.tabulator .tabulator-header { font-size: 12.5px; }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 5px 6px; }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-title { font-weight: 500; padding-right: 14px; overflow: visible; text-overflow: clip; }
+.tabulator .tabulator-row { min-height: 0; }
+.tabulator .tabulator-row .tabulator-cell { padding: 4px 6px; font-size: 13px; cursor: pointer; height: auto; }
 """
+
+NAV_SX: dict[str, Any] = {
+    "& .MuiToggleButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "padding": "5px 16px"},
+    "& .MuiToggleButton-root.Mui-selected": {"color": "#12405f", "backgroundColor": "#ffffff"},
+    "& .MuiToggleButton-root.Mui-selected:hover": {"backgroundColor": "#eef3f7"},
+    "& .MuiButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)"},
+}

@@ -13,15 +13,14 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from nldisco_core.selection import Selection
-from nldisco_explorer.evidence import OFTEN
-from nldisco_explorer.live import LiveSelection, Place
+from nldisco_explorer.live import HOME, LiveSelection, Place
+from nldisco_explorer.ranking import KEY, ranked
 from nldisco_explorer.readings import ALL_SPLITS, Readings
 from nldisco_explorer.style import CARD_CSS, TABLE_CSS
 
-__all__ = ["RankedTable", "ranked"]
+__all__ = ["RankedTable"]
 
 WHOLE = "whole variable"
-KEY = "key"
 PICKERS = {
     "model": "model",
     "instance": "instance",
@@ -30,83 +29,41 @@ PICKERS = {
     "split": "split",
     "mapper": "mapper",
 }
-COMPACT = (
-    "latent",
+COMPACT_WHOLE = ("latent", "half", "preferred", "q", "youden", "note")
+COMPACT_VALUE = ("latent", "half", "coverage", "specificity", "auroc", "note")
+COMPACT_WIDTHS = {"latent": 58, "half": 44, "q": 62, "youden": 66, "coverage": 70, "specificity": 78, "auroc": 62}
+COMPACT_HEIGHT, FULL_HEIGHT = 640, 760
+ORDER = (
+    "preferred",
     "q",
-    "mutual_information",
-    "resultant_length",
-    "auroc",
     "youden",
+    "mcc",
+    "auroc",
     "coverage",
     "specificity",
-    "note",
+    "precision",
+    "selectivity",
+    "mutual_information",
+    "resultant_length",
+    "n_active",
+    "n_visits",
+    "unit",
+    "unit_correlation",
 )
-LAST = ("note", "statistic", "null", "null_mean")
-HIDDEN = ("instance", "sign", "variable", "condition", "split", "label_use", "supported")
+LAST = ("statistic", "null", "null_mean", "effective_shifts")
+HIDDEN = ("instance", "sign", "variable", "condition", "split", "label_use", "supported", "top", "copy")
 TITLES = {
     "mutual_information": "information",
     "resultant_length": "resultant",
     "n_active": "active bins",
     "n_visits": "visits",
-    "preferred_value": "prefers",
+    "preferred": "prefers",
+    "unit_correlation": "r with unit",
+    "n_effective_units": "effective units",
     "cohens_d": "Cohen's d",
     "n_on": "bins on",
     "n_off": "bins off",
 }
-
-
-def ranked(reads: Readings, place: Place) -> pd.DataFrame:
-    """Rows of the place's mapping for its model, instance, variable, split and condition, best first.
-
-    A column ``key`` holds each row's position in the whole mapping table; ``note`` says what a reader must know of a latent:
-    too little support, dead or active in over half the time, copy of a unit. Scores that no row has are left out.
-    """
-    selection = place.selection
-    if place.mapper is None or not reads.is_mapped(selection.model, place.mapper):
-        return pd.DataFrame({KEY: [], "latent": [], "sign": [], "note": []})
-    table = reads.mapping(selection.model, place.mapper).table
-    chosen = table[
-        table["latent"].notna()
-        & (table["instance"] == selection.instance)
-        & (table["variable"] == selection.variable)
-        & (table["split"] == selection.split)
-        & (table["condition"].isna() if place.condition is None else table["condition"] == place.condition)
-    ]
-    chosen = chosen.assign(key=chosen.index, note=_notes(reads, place, chosen))
-    by = [
-        (name, name == "q")
-        for name in ("q", "youden", "mutual_information", "auroc")
-        if name in chosen and chosen[name].notna().any()
-    ]
-    if place.condition is not None:
-        by = [item for item in by if item[0] != "q"]
-    ordered = (
-        chosen.sort_values([name for name, _ in by], ascending=[up for _, up in by], kind="stable") if by else chosen
-    )
-    if "supported" in ordered:
-        ordered = ordered.sort_values("supported", ascending=False, kind="stable")
-    return ordered.dropna(axis=1, how="all").reset_index(drop=True)
-
-
-def _notes(reads: Readings, place: Place, rows: pd.DataFrame) -> list[str]:
-    selection = place.selection
-    density = reads.density(selection.model)[selection.instance]
-    copies = reads.copies
-    unit_of: dict[int, str] = {}
-    if copies is not None and "unit" in copies:
-        same = copies[(copies["model"] == selection.model) & (copies["instance"] == selection.instance)]
-        same = same[same["copy"].astype("boolean").fillna(False).astype(bool)]
-        unit_of = dict(zip(same["latent"].astype(int), same["unit"].astype(str), strict=True))
-    supported = (
-        rows["supported"].astype("boolean").fillna(True) if "supported" in rows else pd.Series(True, index=rows.index)
-    )
-    notes = []
-    for latent, enough in zip(rows["latent"].astype(int), supported, strict=True):
-        said = ["dead"] if density[latent] == 0 else ["too few"] if not enough else []
-        said += ["dense"] if density[latent] > OFTEN else []
-        said += [f"copy of {unit_of[latent]}"] if latent in unit_of else []
-        notes.append(", ".join(said))
-    return notes
 
 
 class RankedTable:
@@ -133,12 +90,13 @@ class RankedTable:
             show_index=False,
             disabled=True,
             selectable=1,
-            pagination="remote",
-            page_size=20 if compact else 25,
+            height=COMPACT_HEIGHT if compact else FULL_HEIGHT,
             hidden_columns=[KEY],
+            frozen_columns=[] if compact else ["latent"],
             sizing_mode="stretch_width",
             theme="simple",
-            layout="fit_data_stretch" if compact else "fit_data",
+            layout="fit_columns" if compact else "fit_data_fill",
+            widths=COMPACT_WIDTHS if compact else {},
             stylesheets=[TABLE_CSS],
             margin=0,
         )
@@ -181,6 +139,12 @@ class RankedTable:
         finally:
             self._filling = False
 
+    def mark_row(self) -> None:
+        """Mark the selected row anew, in two messages so that the browser sees a change."""
+        marked = self.table.selection
+        self.table.selection = []
+        self.table.selection = marked
+
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
         table = (
@@ -197,7 +161,7 @@ class RankedTable:
             "model": ({_called(reads, name): name for name in reads.models}, selection.model),
             "instance": ({str(i): i for i in range(reads.space(selection.model).n_instances)}, selection.instance),
             "variable": ({name: name for name in reads.mapped_variables(place.mapper)}, selection.variable),
-            "condition": ({WHOLE: None} | {name: name for name in conditions}, place.condition),
+            "condition": ({name: name for name in (WHOLE, *conditions)}, place.condition or WHOLE),
             "split": ({name: name for name in dict.fromkeys([*splits, selection.split])}, selection.split),
             "mapper": ({name: name for name in reads.mappers}, place.mapper),
         }
@@ -213,16 +177,14 @@ class RankedTable:
         n_rows = len(rows)
         if self._supported.value and "supported" in rows:
             rows = rows[rows["supported"].astype("boolean").fillna(False).astype(bool)].reset_index(drop=True)
-        columns = (
-            [name for name in COMPACT if name in rows]
-            if self._compact
-            else [n for n in rows if n not in (KEY, *HIDDEN, *LAST)] + [n for n in LAST if n in rows]
-        )
+        compact = COMPACT_WHOLE if place.condition is None else COMPACT_VALUE
+        others = [name for name in rows if name not in (KEY, *HIDDEN, *ORDER, *LAST, "latent", "half", "note")]
+        full = ("latent", "half", "note", *ORDER, *others, *LAST)
+        columns = [name for name in (compact if self._compact else full) if name in rows]
         shown = rows[[KEY, *columns]]
         if not shown.equals(self.table.value):
             self.table.param.update(
                 value=shown,
-                page=1,
                 titles={name: TITLES.get(name, name.replace("_", " ")) for name in columns},
                 formatters={
                     name: NumberFormatter(format="0.[000]" if name != "q" and name != "p" else "0.[0000]")
@@ -235,7 +197,10 @@ class RankedTable:
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
         self.table.selection = [int(at[0])] if len(at) else []
         n_latents = self._reads.space(selection.model).n_latents
-        self._count.object = f"<p>{html.escape(self._counted(place, len(rows), n_rows, n_latents))}</p>"
+        said = [self._counted(place, len(rows), n_rows, n_latents)]
+        if not self._compact and n_rows and place.mapper is not None:
+            said += self._reads.mapping(selection.model, place.mapper).notes
+        self._count.object = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in said)
 
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection
@@ -257,7 +222,7 @@ class RankedTable:
         new = replace(old, **{name: chosen[name] for name in ("model", "instance", "variable", "split")})
         if new.model != old.model:
             new = replace(new, instance=min(new.instance, self._reads.space(new.model).n_instances - 1))
-        condition = chosen["condition"] if new.variable == old.variable else None
+        condition = chosen["condition"] if new.variable == old.variable and chosen["condition"] != WHOLE else None
         moved = replace(place, selection=new, condition=condition, mapper=chosen["mapper"])
         if (new.model, new.instance) != (old.model, old.instance):
             moved = replace(moved, selection=_with_best(self._reads, moved))
@@ -268,7 +233,8 @@ class RankedTable:
         key = int(self.table.value[KEY].iloc[event.row])
         place = self._live.place
         row = self._reads.mapping(place.selection.model, place.mapper or "").table.loc[key]
-        self._live.select(latent=int(row["latent"]), sign=int(row["sign"]))
+        chosen = replace(place.selection, latent=int(row["latent"]), sign=int(row["sign"]))
+        self._live.go(replace(place, selection=chosen, page=HOME))
 
     def _csv(self) -> io.StringIO:
         """The table as shown, all pages of it."""

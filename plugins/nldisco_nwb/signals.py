@@ -200,7 +200,7 @@ def _read(opened: OpenFile, source: _Source, span_s: tuple[float, float]) -> Sig
             physical_unit=source.physical_unit,
             channels=source.channels,
             categories=categories,
-            description=_description(source.series[0]),
+            description=_description(source.series),
         )
 
 
@@ -211,6 +211,6 @@ def _codes(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str,
     return codes, tuple(f"{value:g}" for value in distinct)
 
 
-def _description(series: Any) -> str:
-    text = str(series.description or "")
-    return "" if text == "no description" else text
+def _description(series: Sequence[Any]) -> str:
+    said = dict.fromkeys(str(each.description or "") for each in series)
+    return "; ".join(text for text in said if text not in ("", "no description"))

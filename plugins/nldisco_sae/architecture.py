@@ -60,8 +60,8 @@ class Parameters:
 
         Parameters
         ----------
-        codes : per level (n_instances, n_rows, size of the level); where `nested`, each is a prefix of the next, and the
-            levels are running sums over groups of latents: one decode for all
+        codes : per level (n_instances, n_rows, size of the level); where `nested`, each is a prefix of the next, and
+            the levels are running sums over groups of latents: one decode for all
         """
         predictions: list[Tensor] = []
         start = 0

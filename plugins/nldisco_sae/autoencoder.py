@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
@@ -18,7 +18,7 @@ from torch import Tensor
 from nldisco_core.binned import Binned
 from nldisco_core.errors import IncompatibleData, ModelError, NotFitted, SchemaTooNew
 from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
-from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.latents import Latents
 from nldisco_sae.architecture import Parameters, apply_output
 from nldisco_sae.calibration import calibrate
 from nldisco_sae.config import SparseCodeConfig
@@ -98,22 +98,15 @@ class SparseAutoencoder(ABC, Generic[C]):
         calibration = calibrate(trained.parameters, examples, self.config)
         self._fitted = _Fitted(parameters=trained.parameters, thresholds=calibration.thresholds, unit_ids=units)
         sets = {"training": train} if validation is None else {"training": train, "validation": validation}
-        inference_l0 = {name: _l0(self.transform(data).main) for name, data in sets.items()}
-        notes = list(trained.notes)
-        for level, size in enumerate(self.config.level_sizes):
-            found = {"batch_l0": calibration.training_l0} | {f"{name}_l0": l0 for name, l0 in inference_l0.items()}
-            for name, l0 in found.items():
-                trained.history.add(trained.steps, f"{name}/{size}", l0[:, level].tolist(), monitor)
-            notes.append(
-                f"Level {size}: {float(calibration.training_l0[:, level].mean()):.2f} latents active per bin in training "
-                f"batches; with {self.config.inference} "
-                + ", ".join(f"{float(l0[:, level].mean()):.2f} on {name} bins" for name, l0 in inference_l0.items())
-            )
+        found = {"batch": calibration.training_l0} | {name: _l0(self.transform(data)) for name, data in sets.items()}
+        for name, l0 in found.items():
+            for level, size in enumerate(self.config.level_sizes):
+                trained.history.add(trained.steps, f"{name}_l0/{size}", l0[:, level].tolist(), monitor)
         return FitReport(
             history=trained.history.frame(),
             stop_reason=trained.stop_reason,
             timings_s={"learn": learned - started, "calibrate": time.perf_counter() - learned},
-            notes=tuple(notes),
+            notes=(*trained.notes, *_sparsity_notes(self.config, found)),
         )
 
     def transform(self, data: Binned) -> Latents:
@@ -145,8 +138,8 @@ class SparseAutoencoder(ABC, Generic[C]):
         found = (space.n_instances, space.level_sizes)
         if found != (self.config.n_instances, self.config.level_sizes):
             raise IncompatibleData(
-                f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} instances "
-                f"with levels {self.config.level_sizes}"
+                f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} "
+                f"instances with levels {self.config.level_sizes}: give the latents that its transform made"
             )
         decoder, bias = fitted.parameters.decoder.numpy(), fitted.parameters.decoder_bias.numpy()
         for instance in range(space.n_instances):
@@ -198,8 +191,8 @@ class SparseAutoencoder(ABC, Generic[C]):
             ) from error
         if read["schema_version"] > SCHEMA_VERSION:
             raise SchemaTooNew(
-                f"{folder} was written with schema {read['schema_version']}; this version reads up to {SCHEMA_VERSION}: "
-                "update nldisco-core"
+                f"{folder} was written with schema {read['schema_version']}; this version reads up to "
+                f"{SCHEMA_VERSION}: update nldisco-core"
             )
         config = cls.config_class.model_validate_json(json.dumps(read["config"]))
         model = cls(config)  # type: ignore[arg-type]  # config_class is the class's own C
@@ -215,10 +208,19 @@ class SparseAutoencoder(ABC, Generic[C]):
         return self._fitted
 
 
-def _l0(space: LatentSpace) -> Tensor:
+def _l0(latents: Latents) -> Tensor:
     """(n_instances, n_levels) mean number of active latents per row."""
+    space = latents.main
     counts = [
         [space.csc(instance, level=level).nnz for level in range(space.n_levels)]
         for instance in range(space.n_instances)
     ]
     return torch.tensor(counts) / space.n_rows
+
+
+def _sparsity_notes(config: SparseCodeConfig, found: Mapping[str, Tensor]) -> Iterator[str]:
+    """How far inference is from training, level by level, as means over instances."""
+    for level, size in enumerate(config.level_sizes):
+        batch, *others = ((name, float(l0[:, level].mean())) for name, l0 in found.items())
+        inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in others)
+        yield f"Level {size}: {batch[1]:.2f} latents a bin in batches of training bins; {config.inference} gives {inferred}."

@@ -59,8 +59,8 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> Checkpoint:
     if state["identity"] != identity:
         different = [key for key in identity if state["identity"].get(key) != identity[key]]
         raise ModelError(
-            f"checkpoint {folder} belongs to another fit: {', '.join(different)} differ; resume with the settings and data it "
-            "was written with, or delete it to start anew"
+            f"checkpoint {folder} belongs to another fit: {', '.join(different)} differ; resume with the settings and "
+            "data it was written with, or delete it to start anew"
         )
     points = [(int(step), str(name), tuple(values)) for step, name, values in state["points"]]
     return Checkpoint(identity=identity, step=int(state["step"]), points=points, tensors=tensors)

@@ -19,17 +19,18 @@ class SparseCodeConfig(ModelConfig):
 
     Attributes
     ----------
-    levels : latents of each level and how many of them are active per bin on average, ``{8: 1, 16: 2}``; the last level
-        holds all latents
+    levels : latents of each level and how many of them are active per bin on average (k, which need not be whole),
+        ``{8: 1, 16: 2}``; the last level holds all latents
     selection : ``per-level`` gives each level a batch-top-k of its own; ``nested`` makes one selection of the deepest
         level's size, whose prefixes are the levels (the k of shallower levels is then not used)
-    inference : ``threshold`` (calibrated after training) or ``sample-topk``; neither depends on which bins are given
+    inference : ``threshold`` (calibrated after training) or ``sample-topk`` (k rounded up); neither depends on which
+        bins are given
     output : what the decoder ends with
     batch_size : bins per batch, over which the budget of active latents is shared
     device : ``auto`` takes a CUDA device where there is one
     """
 
-    levels: dict[int, int] = Field(default={8: 1, 16: 2}, min_length=1, max_length=MAX_LEVELS)
+    levels: dict[int, float] = Field(default={8: 1.0, 16: 2.0}, min_length=1, max_length=MAX_LEVELS)
     selection: Literal["per-level", "nested"] = "per-level"
     inference: Literal["threshold", "sample-topk"] = "threshold"
     output: Literal["identity", "relu", "softplus"] = "identity"
@@ -38,11 +39,11 @@ class SparseCodeConfig(ModelConfig):
 
     @field_validator("levels")
     @classmethod
-    def _levels_ascend(cls, levels: dict[int, int]) -> dict[int, int]:
+    def _levels_ascend(cls, levels: dict[int, float]) -> dict[int, float]:
         for size, k in levels.items():
-            if size < 1 or not 1 <= k <= size:
+            if size < 1 or not 0 < k <= size:
                 raise ValueError(
-                    f"level of {size} latents with k {k}; expected at least 1 latent and k from 1 to their number"
+                    f"level of {size} latents with k {k}; expected at least 1 latent and k above 0, at most their number"
                 )
         return dict(sorted(levels.items()))
 
@@ -61,7 +62,7 @@ class SparseCodeConfig(ModelConfig):
         return tuple(self.levels)
 
     @property
-    def budgets(self) -> tuple[int, ...]:
+    def budgets(self) -> tuple[float, ...]:
         """Active latents per bin and level; with nested selection only the last one rules."""
         return tuple(self.levels.values())
 
@@ -136,10 +137,10 @@ class RandomEncoderConfig(SparseCodeConfig):
     """The untrained architecture; unset fields are taken from the model it controls."""
 
     def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> RandomEncoderConfig:
-        """As `ModelConfig.matched`: the reference's levels, selection and seeds, or one level of its size and sparsity."""
+        """As `ModelConfig.matched`: levels, selection and seeds of the reference, or one level of its size."""
         settings = _settings_of(reference, self, fields=tuple(SparseCodeConfig.model_fields))
         if not isinstance(reference, SparseCodeConfig) and "levels" not in self.model_fields_set:
-            settings["levels"] = {n_latents: min(max(round(l0), 1), n_latents)}
+            settings["levels"] = {n_latents: min(float(l0), n_latents) if l0 > 0 else 1.0}
         return self.model_copy(update=settings)
 
 
@@ -150,7 +151,7 @@ class UnitShuffledConfig(MatryoshkaConfig):
         """As `ModelConfig.matched`: every setting of the reference, so that only the data differ."""
         settings = _settings_of(reference, self, fields=tuple(MatryoshkaConfig.model_fields))
         if not isinstance(reference, SparseCodeConfig) and "levels" not in self.model_fields_set:
-            settings["levels"] = {n_latents: min(max(round(l0), 1), n_latents)}
+            settings["levels"] = {n_latents: min(float(l0), n_latents) if l0 > 0 else 1.0}
         return self.model_copy(update=settings)
 
 

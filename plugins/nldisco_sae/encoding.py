@@ -8,6 +8,7 @@ padded, with the latents padded to a multiple of `LATENT_MULTIPLE`: then a bin's
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +24,10 @@ from nldisco_sae.examples import require_finite
 from nldisco_sae.selection import row_cutoffs, select
 
 __all__ = ["BLOCK_ROWS", "LATENT_MULTIPLE", "encode"]
+
+Part: TypeAlias = tuple[
+    NDArray[Any], NDArray[Any], NDArray[np.float32], NDArray[np.uint8]
+]  # rows, latents, values, masks
 
 BLOCK_ROWS = 1024
 LATENT_MULTIPLE = 16
@@ -43,7 +48,7 @@ def encode(parameters: Parameters, thresholds: Tensor, config: SparseCodeConfig,
         Activity that is not finite.
     """
     per_level = config.selection == "per-level" and len(config.levels) > 1
-    parts: list[list[tuple[NDArray[np.int64], ...]]] = [[] for _ in config.seeds]
+    parts: list[list[Part]] = [[] for _ in config.seeds]
     weights = [_padded(parameters, instance) for instance in range(config.n_instances)]
     for first_row, x in _blocks(data, parameters.input_mean.numpy()):
         for instance, (encoder, offset) in enumerate(weights):
@@ -87,8 +92,8 @@ def _blocks(data: Binned, mean: NDArray[np.float32]) -> Iterator[tuple[int, Tens
         first_row += session.n_bins
 
 
-def _active(activations: Tensor, selected: list[Tensor], first_row: int) -> tuple[NDArray[np.int64], ...]:
-    """Rows, latents, values and level masks of the activations selected at any level, row by row."""
+def _active(activations: Tensor, selected: list[Tensor], first_row: int) -> Part:
+    """The activations selected at any level, row by row."""
     bits = np.zeros(activations.shape, dtype=np.uint8)
     for level, mask in enumerate(selected):
         bits[:, : mask.shape[1]] |= mask.numpy().astype(np.uint8) << level
@@ -96,9 +101,7 @@ def _active(activations: Tensor, selected: list[Tensor], first_row: int) -> tupl
     return rows + first_row, latents, activations.numpy()[rows, latents], bits[rows, latents]
 
 
-def _assemble(
-    parts: list[tuple[NDArray[np.int64], ...]], shape: tuple[int, int]
-) -> tuple[sparse.csc_array, NDArray[np.uint8]]:
+def _assemble(parts: list[Part], shape: tuple[int, int]) -> tuple[sparse.csc_array, NDArray[np.uint8]]:
     """Blocks in row order as one canonical matrix by latent, with the level masks in the same order."""
     rows, latents, values, bits = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(latents, kind="stable")

@@ -55,15 +55,21 @@ class Examples:
 
     @property
     def n_rows(self) -> int:
+        """Training bins."""
         return int(self.values.shape[0])
 
     @property
     def n_units(self) -> int:
+        """Units of the training data."""
         return int(self.values.shape[1])
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values and mask of rows (n_instances, n_rows), each (n_instances, n_rows, n_units)."""
-        return self.values[rows], None if self.observed is None else self.observed[rows]
+        return _taken(self.values, rows), None if self.observed is None else _taken(self.observed, rows)
+
+
+def _taken(table: Tensor, rows: Tensor) -> Tensor:
+    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, table.shape[1])
 
 
 def require_finite(activity: NDArray[np.float32]) -> None:
@@ -96,6 +102,6 @@ def require_units(data: Binned, fitted: tuple[str, ...]) -> None:
     if different:
         known, other = different[0]
         raise IncompatibleData(
-            f"fitted on {len(fitted)} units, {len(different)} of which are others here: unit {other!r} stands where {known!r} "
-            "was; give the same units in the same order"
+            f"fitted on {len(fitted)} units, {len(different)} of which are others here: unit {other!r} stands where "
+            f"{known!r} was; give the same units in the same order"
         )

@@ -54,8 +54,9 @@ def check_targets(name: str, targets: Tensor) -> None:
     if name == "msle" and bool((targets < 0).any()):
         share = float((targets < 0).float().mean())
         raise IncompatibleData(
-            f"loss 'msle' takes activity >= 0; {share:.1%} of the entries are negative (smallest {float(targets.min()):.3g}). "
-            "Choose loss = 'mse', or normalise with 'global-max', 'unit-max' or 'none' in place of 'z-score'"
+            f"loss 'msle' takes activity >= 0; {share:.1%} of the entries are negative (smallest "
+            f"{float(targets.min()):.3g}). Choose loss = 'mse', or normalise with 'global-max', 'unit-max' or 'none' in "
+            "place of 'z-score'"
         )
 
 

@@ -50,7 +50,7 @@ def require_memory(config: SparseCodeConfig, *, n_rows: int, n_units: int, devic
     available = available_bytes(device)
     if available is not None and needed > available:
         raise ModelError(
-            f"{config.n_instances} instances of {config.n_latents} latents on {n_rows} bins of {n_units} units need about "
-            f"{needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are available on {device.type}: choose fewer latents, "
-            "fewer seeds or a smaller batch_size"
+            f"{config.n_instances} instances of {config.n_latents} latents on {n_rows} bins of {n_units} units need "
+            f"about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are available on {device.type}: choose fewer "
+            "latents, fewer seeds or a smaller batch_size"
         )

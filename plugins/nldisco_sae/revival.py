@@ -40,8 +40,8 @@ def auxiliary_loss(
 
     Level l: ``mean (r - r^)² / var r`` with r = y - stopgrad(y^_l) and r^ decoded from each row's `aux_k` largest
     pre-activations among the level's dead latents (Gao et al. 2024, arXiv:2406.04093, on pre-activations in place of
-    activations, so that a latent that never fires still gets a gradient). Only dead latents receive any; without them the
-    value is constant.
+    activations, so that a latent that never fires still gets a gradient). Only dead latents receive any; without them
+    the value is constant.
 
     Parameters
     ----------

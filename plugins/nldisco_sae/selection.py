@@ -6,6 +6,7 @@ that tie with the cutoff are all selected.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,12 +19,12 @@ __all__ = ["Selection", "batch_cutoffs", "level_budgets", "row_cutoffs", "select
 Selection = Literal["per-level", "nested"]
 
 
-def level_budgets(levels: dict[int, int], selection: Selection) -> dict[int, int]:
+def level_budgets(levels: dict[int, float], selection: Selection) -> dict[int, float]:
     """The levels that make a selection of their own: all of them, or for nested selection the deepest."""
     return levels if selection == "per-level" else dict(list(levels.items())[-1:])
 
 
-def batch_cutoffs(activations: Tensor, levels: dict[int, int], selection: Selection) -> Tensor:
+def batch_cutoffs(activations: Tensor, levels: dict[int, float], selection: Selection) -> Tensor:
     """Per instance and level the value of the B·k-th largest activation of a batch.
 
     Each instance has a budget of its own. Where fewer than B·k activations are positive the cutoff is 0.
@@ -39,15 +40,17 @@ def batch_cutoffs(activations: Tensor, levels: dict[int, int], selection: Select
     """
     n_instances, n_rows, _ = activations.shape
     columns = [
-        _kth_largest(activations[..., :size].reshape(n_instances, -1), n_rows * k)
+        _kth_largest(activations[..., :size].reshape(n_instances, -1), max(round(n_rows * k), 1))
         for size, k in level_budgets(levels, selection).items()
     ]
     return torch.stack(columns, dim=-1).expand(n_instances, len(levels))
 
 
-def row_cutoffs(activations: Tensor, levels: dict[int, int], selection: Selection) -> Tensor:
-    """Per row and level the value of the k-th largest activation of that row, (…, n_rows, n_levels)."""
-    columns = [_kth_largest(activations[..., :size], k) for size, k in level_budgets(levels, selection).items()]
+def row_cutoffs(activations: Tensor, levels: dict[int, float], selection: Selection) -> Tensor:
+    """Per row and level the value of the ceil(k)-th largest activation of that row, (…, n_rows, n_levels)."""
+    columns = [
+        _kth_largest(activations[..., :size], math.ceil(k)) for size, k in level_budgets(levels, selection).items()
+    ]
     return torch.stack(columns, dim=-1).expand(*activations.shape[:-1], len(levels))
 
 

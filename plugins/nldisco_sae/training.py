@@ -76,9 +76,9 @@ def train(config: MatryoshkaConfig, examples: Examples, monitor: Monitor) -> Tra
 class Trainer:
     """A fit in progress: parameters, Adam's moments, how long each latent has been silent, and the step.
 
-    The objective of an instance is ``Σ_l w_l·loss(y, y^_l) / loss(y, mean y) + aux_coefficient·aux``. Dividing by the loss
-    of the mean, and scaling the learning rate of biases with the data, makes the settings mean the same whatever the
-    scale of the data.
+    The objective of an instance is ``Σ_l w_l·loss(y, y^_l) / loss(y, mean y) + aux_coefficient·aux``. Dividing by the
+    loss of the mean, and scaling the learning rate of biases with the data, makes the settings mean the same whatever
+    the scale of the data.
     """
 
     def __init__(self, config: MatryoshkaConfig, examples: Examples) -> None:

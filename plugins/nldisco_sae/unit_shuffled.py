@@ -30,8 +30,8 @@ class UnitShuffledSAE(MatryoshkaSAE):
 def shift_units(data: Binned, *, seed: int) -> Binned:
     """The same data with each unit's activity shifted circularly by its own amount within each session.
 
-    Every unit keeps its values and, up to one join per session, its autocorrelation; correlations between units are gone.
-    Amounts are uniform over all bins of the session.
+    Every unit keeps its values and, up to one join per session, its autocorrelation; correlations between units are
+    gone. Amounts are uniform over all bins of the session.
     """
     sessions = [
         _shifted(session, np.random.default_rng(seed_sequence(seed, "shuffle", index)))

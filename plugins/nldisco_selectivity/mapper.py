@@ -30,27 +30,31 @@ from nldisco_core.tuning import (
     resultant_length,
 )
 from nldisco_selectivity.config import SelectivityConfig
-from nldisco_selectivity.scores import Active, Scores, max_youden, score, testable
+from nldisco_selectivity.scores import Active, Scores, max_mcc, score, large_enough
 
 __all__ = ["Selectivity"]
 
 MIN_ACTIVE, MIN_VISITS = 50, 10
 MAX_CONDITIONS = 200
 N_DIRECTIONS = 60
-STATISTIC = "max youden"
+STATISTIC = "max mcc"
 
 
 class Selectivity:
     """Scores every latent of every instance against every condition of the variables.
 
     The table has a row per (instance, latent, sign, variable, condition, split) with the scores of
-    `nldisco_selectivity.scores.score`, and one with condition null per whole variable: ``youden`` there is the largest over
-    the conditions, ``p`` its chance on the last split against `n_shifts` relabellings of the kind that suits the variable
-    (column ``null``, with its ``effective_shifts``), ``q`` Benjamini-Hochberg per instance over the supported latents of all
-    variables, ``preferred`` the condition with the largest J on the first split, ``resultant_length`` and
-    ``preferred_direction`` (in the variable's own unit) of the curve over 60 directions, ``mutual_information`` (bits),
-    ``stability``, and the recorded ``unit`` most correlated with the latent (``unit_correlation``, ``copy``,
-    ``n_effective_units``). ``supported``: at least 50 active bins and 10 visits.
+    `nldisco_selectivity.scores.score`; ``top`` marks the best latents of a condition. A row with condition null speaks of the
+    whole variable:
+
+    - ``preferred`` is the condition with the largest MCC on the first split; the scores are those of this condition
+    - ``p`` is the chance of ``max_mcc``, the largest MCC of all conditions, on the last split, against `n_shifts`
+      relabellings of the kind that suits the variable (``null``, ``effective_shifts``)
+    - ``q`` is Benjamini-Hochberg per instance over the supported latents of all variables
+    - ``supported``: at least 50 active bins and 10 visits; ``n_active`` and ``n_visits`` are of the whole variable
+    - ``resultant_length`` and ``preferred_direction`` (in the variable's own unit) are of the curve over 60 directions;
+      ``mutual_information`` (bits) and ``stability`` are of the conditions
+    - ``unit`` is the recorded unit that the latent follows most (``unit_correlation``, ``copy``, ``n_effective_units``)
 
     Arrays, columns as in `nldisco_core.tuning.rectified`, instances first: ``<variable>/curve`` over all bins and
     ``curve_<split>`` (mean activation per condition), ``occupancy_s``, ``centres``, ``labels``; ``polar``,
@@ -72,7 +76,9 @@ class Selectivity:
             Latents whose rows are not the bins of the data.
         """
         task = _Task.of(latents.main, data, self.config)
-        tables, arrays, notes = [], {}, []
+        tables: list[pd.DataFrame] = []
+        arrays: dict[str, NDArray[Any]] = {}
+        notes: list[str] = []
         for covariate in _variables(data, self.config.variables):
             try:
                 found = _map_variable(task, covariate, seed)
@@ -111,7 +117,7 @@ class _Task:
                 f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins the latents were made of"
             )
         usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
-        rows = {split: usable & _rows_of_split(data, split) for split in config.splits}
+        rows: dict[str, NDArray[np.bool_]] = {split: usable & _rows_of_split(data, split) for split in config.splits}
         activations = sparse.csc_array(
             sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
         )
@@ -145,7 +151,7 @@ class _Found:
 def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
     if split == "all":
         return np.ones(data.n_bins, dtype=bool)
-    rows = data.split == SPLITS.index(split)
+    rows = np.asarray(data.split == SPLITS.index(split))
     if not rows.any():
         raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
     return rows
@@ -189,13 +195,14 @@ def _map_variable(task: _Task, covariate: Covariate, seed: int) -> _Found:
 def _test(
     task: _Task, covariate: Covariate, chosen: Conditions, scores: Scores, seed: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """Chance of the largest J on the last split, all columns at once; NaN, and a note, where the null is refused."""
+    """Chance of the largest MCC on the last split, all columns at once; NaN, and a note, where the null is refused."""
     tested = task.rows[task.config.splits[-1]]
     null = choose_null(covariate, task.data, usable=task.usable, tested=tested & (chosen.codes >= 0), seed=seed)
-    undefined = np.full(len(scores.max_youden), np.nan)
-    found = {"p": undefined, "null_mean": undefined, "null": null.name, "effective_shifts": null.effective_shifts}
+    undefined = np.full(len(scores.max_mcc), np.nan)
+    found: dict[str, Any] = {"p": undefined, "null_mean": undefined, "effective_shifts": null.effective_shifts}
+    found["null"] = pd.array([null.name], dtype="string").repeat(len(undefined))
     refusal = null.refusal
-    if not testable(scores.n_on).any():
+    if not large_enough(scores.n_on).any():
         refusal = "no condition has 5 bins inside and 20 outside on the tested split"
     if refusal is not None:
         return found, [f"no p values: {refusal}"]
@@ -204,7 +211,7 @@ def _test(
     active = task.active[task.config.splits[-1]]
     by_chance = null_distribution(
         null,
-        max_youden,
+        max_mcc,
         n_draws=task.config.n_shifts,
         codes=chosen.codes,
         n_conditions=chosen.n_conditions,
@@ -213,8 +220,8 @@ def _test(
         active_columns=active.columns,
         n_columns=active.n_columns,
     )
-    found["p"] = p_values(scores.max_youden, by_chance)
-    found["null_mean"] = np.where(np.isnan(scores.max_youden), np.nan, by_chance.mean(axis=0))
+    found["p"] = p_values(scores.max_mcc, by_chance)
+    found["null_mean"] = np.where(np.isnan(scores.max_mcc), np.nan, by_chance.mean(axis=0))
     return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
 
 
@@ -267,24 +274,33 @@ def _whole_rows(
     found = scores[split]
     instance, column = (axis.ravel() for axis in np.indices((task.n_instances, len(task.latent))))
     preferred = _preferred(scores[task.config.splits[0]])
-    labels = pd.array(chosen.labels, dtype="string").take(preferred, allow_fill=True)
+    known = preferred >= 0
+    at_preferred = {
+        name: np.where(known, values[np.arange(len(preferred)), preferred], np.nan)
+        for name, values in found.by_condition.items()
+        if name not in ("n_active", "n_visits")
+    }
     table = pd.DataFrame(
         {
+            **at_preferred,
+            "n_on": pd.array(found.n_on[preferred], dtype="Int64"),
+            "n_off": pd.array(found.n_off[preferred], dtype="Int64"),
             "instance": instance,
             "latent": task.latent[column],
             "sign": task.sign[column],
             "split": pd.array([split], dtype="string").repeat(len(instance)),
             "statistic": pd.array([STATISTIC], dtype="string").repeat(len(instance)),
-            "youden": found.max_youden,
+            "max_mcc": found.max_mcc,
             "n_active": found.n_active,
             "n_visits": found.n_visits,
             "supported": (found.n_active >= MIN_ACTIVE) & (found.n_visits >= MIN_VISITS),
             "top": False,
-            "preferred": labels,
+            "preferred": pd.array(chosen.labels, dtype="string").take(preferred, allow_fill=True),
             "mutual_information": found.mutual_information,
             "stability": found.stability,
         }
     )
+    table.loc[~known, ["n_on", "n_off"]] = pd.NA
     if split == task.config.splits[-1]:
         table = table.assign(**test)
     if covariate.kind == "circular":
@@ -298,10 +314,10 @@ def _whole_rows(
 
 
 def _preferred(scores: Scores) -> NDArray[np.int64]:
-    """(n_columns,) condition with the largest J among the testable ones, -1 where there is none."""
-    youden = np.where(testable(scores.n_on), scores.by_condition["youden"], np.nan)
-    known = ~np.isnan(youden).all(axis=1)
-    return np.where(known, np.argmax(np.nan_to_num(youden, nan=-np.inf), axis=1), -1)
+    """(n_columns,) condition with the largest MCC among those large enough, -1 where there is none."""
+    mcc = np.where(large_enough(scores.n_on), scores.by_condition["mcc"], np.nan)
+    known = ~np.isnan(mcc).all(axis=1)
+    return np.where(known, np.argmax(np.nan_to_num(mcc, nan=-np.inf), axis=1), -1)
 
 
 def _directions(covariate: Covariate) -> Conditions:

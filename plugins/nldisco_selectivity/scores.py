@@ -15,7 +15,7 @@ from scipy import sparse
 
 from nldisco_core.tuning import Conditions, mutual_information, stability
 
-__all__ = ["Active", "Scores", "max_youden", "score", "testable"]
+__all__ = ["Active", "Scores", "max_mcc", "score", "large_enough"]
 
 MIN_ON, MIN_OFF = 5, 20
 N_LEVELS = 8
@@ -89,7 +89,7 @@ class Scores:
     by_condition : (n_columns, n_conditions) arrays by name, see `score`
     n_on, n_off : (n_conditions,) bins inside and outside each condition
     n_active, n_visits : (n_columns,) active bins where the variable is defined, and separate episodes of activity
-    max_youden, mutual_information, stability : (n_columns,)
+    max_mcc, mutual_information, stability : (n_columns,)
     """
 
     by_condition: dict[str, NDArray[Any]]
@@ -97,30 +97,36 @@ class Scores:
     n_off: NDArray[np.int64]
     n_active: NDArray[np.int64]
     n_visits: NDArray[np.int64]
-    max_youden: NDArray[np.float64]
+    max_mcc: NDArray[np.float64]
     mutual_information: NDArray[np.float64]
     stability: NDArray[np.float64]
 
 
-def testable(n_on: NDArray[np.int64]) -> NDArray[np.bool_]:
+def large_enough(n_on: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n_conditions,) conditions with at least 5 bins inside and 20 outside."""
-    return (n_on >= MIN_ON) & (n_on.sum() - n_on >= MIN_OFF)
+    return np.asarray((n_on >= MIN_ON) & (n_on.sum() - n_on >= MIN_OFF))
 
 
-def max_youden(counts: NDArray[np.int64], n_on: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n_columns,) largest Youden's J over the `testable` conditions; 0 for silent columns and where there are none.
+def max_mcc(counts: NDArray[np.int64], n_on: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n_columns,) largest Matthews correlation with one of the conditions that are `large_enough`.
+
+    0 for columns that never or always are active, and where no condition is large enough. Youden's J would let conditions of
+    few bins reach 1 by chance and hide everything else; this correlation weighs a condition by its bins.
 
     Parameters
     ----------
     counts : (n_columns, n_conditions) active bins in each condition
     n_on : (n_conditions,) bins of each condition
     """
-    chosen = testable(n_on)
-    if not chosen.any():
-        return np.zeros(len(counts))
-    inside, n_inside = counts[:, chosen], n_on[chosen]
-    outside = counts.sum(axis=1, keepdims=True) - inside
-    return np.asarray((inside / n_inside - outside / (n_on.sum() - n_inside)).max(axis=1))
+    chosen = large_enough(n_on)
+    n_bins, n_active = n_on.sum(), counts.sum(axis=1).astype(np.float64)
+    varies = (n_active > 0) & (n_active < n_bins)
+    best = np.zeros(len(counts))
+    if chosen.any():
+        covariance = counts[varies][:, chosen] * n_bins - n_active[varies, None] * n_on[chosen]
+        spread = np.sqrt(n_on[chosen] * (n_bins - n_on[chosen]).astype(np.float64))
+        best[varies] = (covariance / spread).max(axis=1) / np.sqrt(n_active * (n_bins - n_active))[varies]
+    return best
 
 
 def score(
@@ -184,7 +190,7 @@ def score(
         n_off=n_on.sum() - n_on,
         n_active=hits.sum(axis=1),
         n_visits=_episodes(active, segments, by_trial=by_trial),
-        max_youden=np.where(silent | ~testable(n_on).any(), np.nan, max_youden(hits, n_on)),
+        max_mcc=np.where(silent | ~large_enough(n_on).any(), np.nan, max_mcc(hits, n_on)),
         mutual_information=np.where(silent, np.nan, _information(active, ranks, codes, hits, n_on)),
         stability=_stability(per_condition, active, chosen, rows, first_half),
     )
@@ -233,7 +239,7 @@ def _means(active: Active, per_condition: Any, hits: NDArray[np.int64], n_on: ND
     ]
     pooled = (variance[0] + variance[1]) / 2
     spread = second.sum(axis=1, keepdims=True) / max(int(n_on.sum()), 1)
-    defined = testable(n_on) & (pooled > 1e-12 * spread)
+    defined = large_enough(n_on) & (pooled > 1e-12 * spread)
     cohens_d = np.where(defined, (mean_on - mean_off) / np.sqrt(np.where(defined, pooled, 1)), np.nan)
     return {"cohens_d": cohens_d, "mean_on": mean_on, "mean_off": mean_off}
 
@@ -282,4 +288,6 @@ def _episodes(active: Active, segments: NDArray[np.int32], *, by_trial: bool) ->
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     """Quotient, NaN where nothing stands below."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=np.float64), below)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    quotient: NDArray[np.float64] = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient

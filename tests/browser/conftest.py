@@ -67,7 +67,12 @@ def write_run(folder: Path, *, mapped: bool = True) -> Run:
         if mapped:
             (part / "mappings" / "selectivity").mkdir(parents=True)
             write_mapping(part / "mappings" / "selectivity", _mapping(rng, space))
-        records[name] = {"provider": provider, "distribution": "nldisco-core", "version": "0.1.0", "config": {"lr": 0.005}}
+        records[name] = {
+            "provider": provider,
+            "distribution": "nldisco-core",
+            "version": "0.1.0",
+            "config": {"lr": 0.005},
+        }
     write_table(folder / "metrics.parquet", _metrics(rng))
     write_json(
         folder / "run.json",
@@ -81,7 +86,10 @@ def write_run(folder: Path, *, mapped: bool = True) -> Run:
             "card": {"title": "A written recording", "species": "simulated", "area": "none", "licence": "BSD-3-Clause"},
             "model": records["model"],
             "controls": {name: record for name, record in records.items() if name != "model"},
-            "verdict": ["The model reconstructs better than pca.", "An untrained encoder makes as many sharply tuned latents."],
+            "verdict": [
+                "The model reconstructs better than pca.",
+                "An untrained encoder makes as many sharply tuned latents.",
+            ],
         },
     )
     return Run(folder)
@@ -146,7 +154,11 @@ def _mapping(rng: np.random.Generator, space: LatentSpace) -> MapperResult:
     for instance in range(2):
         for latent in range(N_LATENTS):
             for sign in signs:
-                for variable, conditions in (("heading", ("0 to 90°", "90 to 180°")), ("light", ("off", "on")), ("speed", ())):
+                for variable, conditions in (
+                    ("heading", ("0 to 90°", "90 to 180°")),
+                    ("light", ("off", "on")),
+                    ("speed", ()),
+                ):
                     for condition in (None, *conditions):
                         whole = condition is None
                         score = rng.random(3).round(4)
@@ -181,9 +193,23 @@ def _metrics(rng: np.random.Generator) -> pd.DataFrame:
     for model, r2 in (("model", 0.93), ("pca", 0.9), ("random-encoder", 0.41)):
         for instance in range(2):
             for split in ("train", "test"):
-                scores = {"r2": r2 + rng.normal(0, 0.01), "fvu": 1 - r2, "cosine": r2**0.5, "bits_per_spike": r2, "l0_mean": 2.0}
+                scores = {
+                    "r2": r2 + rng.normal(0, 0.01),
+                    "fvu": 1 - r2,
+                    "cosine": r2**0.5,
+                    "bits_per_spike": r2,
+                    "l0_mean": 2.0,
+                }
                 rows.append(
-                    {"model": model, "instance": instance, "level": 0, "lag_s": 0.0, "split": split, **scores, "dead_share": 1 / 48}
+                    {
+                        "model": model,
+                        "instance": instance,
+                        "level": 0,
+                        "lag_s": 0.0,
+                        "split": split,
+                        **scores,
+                        "dead_share": 1 / 48,
+                    }
                 )
     return pd.DataFrame(rows)
 
@@ -191,7 +217,9 @@ def _metrics(rng: np.random.Generator) -> pd.DataFrame:
 def _history(rng: np.random.Generator) -> pd.DataFrame:
     steps = np.arange(0, 2000, 20)
     frames = [
-        pd.DataFrame({"step": steps, "instance": i, "name": name, "value": top * np.exp(-steps / 400) + rng.random(100) * 0.03})
+        pd.DataFrame(
+            {"step": steps, "instance": i, "name": name, "value": top * np.exp(-steps / 400) + rng.random(100) * 0.03}
+        )
         for i in range(2)
         for name, top in (("loss", 1.0), ("l0", 3.0))
     ]

@@ -10,14 +10,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from nldisco_datasets import make_head_direction
+from nldisco_datasets.head_direction import BUNDLED, SESSION_ID, HeadDirection
+from nldisco_datasets.make_head_direction import main
 
 from nldisco_core.conformance.datasets import check_dataset
 from nldisco_core.errors import DatasetUnavailable, InvalidRecording
 from nldisco_core.plugins import make
 from nldisco_core.session import Session
-from nldisco_datasets import make_head_direction
-from nldisco_datasets.head_direction import BUNDLED, SESSION_ID, HeadDirection
-from nldisco_datasets.make_head_direction import main
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_unknown_session_names_the_one_there_is() -> None:
 
 
 def test_heading_tunes_the_adn_units(session: Session) -> None:
-    """A plain-loop tuning curve: most ADN units fire far more at one heading than around the circle, CA1 units do not."""
+    """By plain-loop tuning curves, most ADN units prefer one heading and most CA1 units do not."""
     heading = session.signals["head_direction"]
     assert session.spike_times is not None
     resultant = []

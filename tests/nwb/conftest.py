@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from nldisco_nwb.config import NWBConfig
+from nldisco_nwb.dataset import NWBDataset
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 
 from nldisco_core.session import Session
-from nldisco_nwb.config import NWBConfig
-from nldisco_nwb.dataset import NWBDataset
 
 Fill: TypeAlias = Callable[[NWBFile], None]
 Write: TypeAlias = Callable[..., Path]
@@ -30,9 +30,9 @@ def two_units(file: NWBFile) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """``write(fill, …, name=…)``: a file made by these functions in turn; two units where none of them adds any."""
+    """``write(fill, …, folder=…, name=…)``: a file made by these functions; two units where none of them adds any."""
 
-    def make(*fills: Fill, name: str = "made.nwb", with_units: bool = True) -> Path:
+    def make(*fills: Fill, folder: Path = tmp_path, name: str = "made.nwb", with_units: bool = True) -> Path:
         file = NWBFile(
             session_description="made for a test",
             identifier=name,
@@ -45,7 +45,7 @@ def write(tmp_path: Path) -> Write:
                 fill(file)
             if with_units and file.units is None:
                 two_units(file)
-            path = tmp_path / name
+            path = folder / name
             with NWBHDF5IO(path, "w") as writer:
                 writer.write(file, cache_spec=False)
         return path
@@ -54,11 +54,11 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def load(write: Write) -> Load:
-    """``load(fill, …, settings={…})``: the session of a file made so."""
+def load(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """``load(fill, …, settings={…})``: the session of a file made so, each in a folder of its own."""
 
     def make(*fills: Fill, settings: dict[str, Any] | None = None, with_units: bool = True) -> Session:
-        path = write(*fills, with_units=with_units)
+        path = write(*fills, folder=tmp_path_factory.mktemp("nwb"), with_units=with_units)
         return NWBDataset(NWBConfig(path=path, **(settings or {}))).load(path.stem)
 
     return make

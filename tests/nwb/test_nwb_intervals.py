@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hdmf.common import VectorData
 from pynwb import NWBFile
 from pynwb.base import TimeSeries
 from pynwb.behavior import BehavioralEpochs, BehavioralEvents
@@ -107,7 +108,11 @@ def test_overlapping_rows_are_kept_without_a_word(load: Any) -> None:
 
 
 def test_empty_tables_are_left_out_and_said(load: Any) -> None:
-    session = load(custom([]), custom([(np.nan, 1.0)], name="broken"))
+    def empty(file: NWBFile) -> None:
+        columns = [VectorData(name=f"{bound}_time", description="s", data=np.empty(0)) for bound in ("start", "stop")]
+        file.add_time_intervals(TimeIntervals(name="stimuli", description="no rows", columns=columns))
+
+    session = load(empty, custom([(np.nan, 1.0)], name="broken"))
     assert dict(session.intervals) == {}
     assert "interval table 'stimuli': has no rows; left out" in session.warnings
     assert "interval table 'broken': has no rows; left out" in session.warnings

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from nldisco_nwb.config import NWBConfig
+from nldisco_nwb.dataset import NWBDataset
 from pynwb import NWBFile
 from pynwb.base import TimeSeries
 from pynwb.behavior import Position, SpatialSeries
@@ -19,8 +21,6 @@ from nldisco_core.conformance.datasets import check_dataset
 from nldisco_core.errors import DataError, DatasetUnavailable, InvalidRecording
 from nldisco_core.interfaces import Dataset
 from nldisco_core.plugins import make
-from nldisco_nwb.config import NWBConfig
-from nldisco_nwb.dataset import NWBDataset
 
 
 def dataset(path: Path) -> NWBDataset:
@@ -194,7 +194,7 @@ def test_file_stays_open_as_long_as_a_session_and_no_longer(write: Any) -> None:
     path = write()
     session = dataset(path).load("made")
     gc.collect()
-    with pytest.raises(OSError, match="read-only|open for read"):
+    with pytest.raises(OSError, match=r"read-only|open for read"):
         h5py.File(path, "r+")
     assert session.spike_times is not None
     assert session.spike_times.flat().tolist() == [0.5, 1.0, 9.5, 2.0, 3.0]

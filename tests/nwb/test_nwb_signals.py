@@ -6,17 +6,20 @@ import logging
 import math
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nldisco_nwb import signals
+from nldisco_nwb.config import NWBConfig
+from nldisco_nwb.dataset import NWBDataset
+from nldisco_nwb.sampling import believable
 from pynwb import NWBFile
 from pynwb.base import TimeSeries
 from pynwb.behavior import BehavioralTimeSeries, CompassDirection, EyeTracking, Position, PupilTracking, SpatialSeries
 
 from nldisco_core.errors import ConfigError
-from nldisco_nwb import signals
-from nldisco_nwb.sampling import believable
 
 TIMES = np.arange(1.0, 9.0, 0.5)
 
@@ -56,7 +59,9 @@ def test_compass_direction_wraps_at_a_turn_of_its_unit(load: Any, unit: str, per
 
 
 def test_compass_direction_of_unknown_unit_asks_for_its_period(load: Any) -> None:
-    fill = holding(CompassDirection(spatial_series=spatial("head", TIMES, unit="unknown")))
+    def fill(file: NWBFile) -> None:
+        file.add_acquisition(CompassDirection(spatial_series=spatial("head", TIMES, unit="unknown")))
+
     session = load(fill)
     assert (session.signals["head"].kind, session.signals["head"].physical_unit) == ("linear", None)
     assert any("'head'" in warning and "circular" in warning for warning in session.warnings)
@@ -202,10 +207,16 @@ def test_signal_without_a_usable_timestamp_is_left_out_and_said(load: Any) -> No
     assert session.warnings[-1] == "signal 'stream': none is left; left out"
 
 
-def test_series_without_times_for_its_samples_is_left_out_and_said(load: Any) -> None:
-    session = load(holding(plain("short", TIMES, timestamps=TIMES[:-2]), plain("none", np.empty(0), timestamps=[])))
+def test_series_without_times_for_its_samples_is_left_out_and_said(write: Any) -> None:
+    path = write(holding(plain("short", TIMES), plain("none", np.empty(0), timestamps=[])))
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file["acquisition/short/timestamps"].attrs)
+        del file["acquisition/short/timestamps"]
+        file["acquisition/short"].create_dataset("timestamps", data=TIMES[:-2]).attrs.update(attributes)
+    session = NWBDataset(NWBConfig(path=path)).load("made")
     assert not set(session.signals)
-    assert sum("left out" in warning for warning in session.warnings) == 2
+    assert "signal 'none': no samples; left out" in session.warnings
+    assert "signal 'short': neither a rate nor a timestamp for each sample; left out" in session.warnings
 
 
 def test_long_signals_are_checked_when_they_are_read(

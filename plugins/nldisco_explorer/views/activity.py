@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from bokeh.events import Tap
-from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, Range1d
+from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, LogTicker, Range1d
 from numpy.typing import NDArray
 
 from nldisco_core.binned import Covariate
@@ -72,7 +72,7 @@ class _UnitsTile(FigureTile):
         colour = {region: PALETTE[i % len(PALETTE)] for i, region in enumerate(regions)}
         n_units = len(units)
         self.drawn = plain_figure(
-            height=170, x_range=Range1d(-0.6, n_units - 0.4), y_label="weight", min_border_bottom=4
+            height=190, x_range=Range1d(-0.6, n_units - 0.4), y_label="weight", min_border_bottom=4
         )
         self.when_active = plain_figure(
             height=150, x_range=self.drawn.x_range, y_label="z when active", min_border_bottom=60
@@ -93,7 +93,18 @@ class _UnitsTile(FigureTile):
             },
             name="units",
         )
-        self.drawn.vbar(x="x", top="weight", width=0.75, source=self.source, fill_color="colour", line_color=None)
+        self.drawn.vbar(
+            x="x",
+            top="weight",
+            width=0.75,
+            source=self.source,
+            fill_color="colour",
+            line_color=None,
+            legend_group="region",
+        )
+        legend = self.drawn.legend[0]
+        legend.update(orientation="horizontal", padding=0, margin=0, border_line_color=None, visible=len(regions) <= 6)
+        self.drawn.add_layout(legend, "above")
         self.when_active.segment(
             x0="x", x1="x", y0="low", y1="high", source=self.source, line_color="colour", line_width=1.5
         )
@@ -185,7 +196,7 @@ class _HistogramTile(FigureTile):
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self.drawn = plain_figure(
-            height=290, x_label="activation, where active", y_label="bins", y_axis_type="log", y_range=Range1d(0.7, 10)
+            height=310, x_label="activation, where active", y_label="bins", y_axis_type="log", y_range=Range1d(0.7, 10)
         )
         self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="activation-histogram")
         self.drawn.quad(
@@ -198,6 +209,7 @@ class _HistogramTile(FigureTile):
             fill_alpha=0.8,
             line_color=None,
         )
+        self.drawn.yaxis.ticker = LogTicker(base=10, mantissas=[1, 3])
         super().__init__(self.drawn)
 
     def show(self, selection: Selection) -> None:

@@ -64,7 +64,6 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     facts.append(_tested(scores, selection))
     for column, term in (
         ("preferred", "Prefers"),
-        ("preferred_value", "Prefers"),
         ("resultant_length", "Resultant length"),
         ("mutual_information", "Information"),
     ):
@@ -97,5 +96,5 @@ def _copied(copy: dict[str, Any]) -> tuple[str, str]:
 
 
 def _value(column: str, value: Any) -> str:
-    text = number(float(value)) if isinstance(value, int | float) else str(value)
+    text = f"{value:.2f}" if isinstance(value, int | float) else str(value)
     return f"{text} bits" if column == "mutual_information" else text

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import panel as pn
+import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, Range1d
 
 from nldisco_core.binned import SPLITS
@@ -135,15 +136,19 @@ class Verdict:
 
     def build(self, run: Run) -> _WrittenTile:
         """A new tile."""
-        sentences = [*run.about.get("verdict", []), *run.about.get("notes", [])]
+        sentences = list(run.about.get("verdict", []))
         if not run.controls:
             sentences.append(
                 "This run has no controls, so nothing here says that the model did better than a simpler one."
             )
-        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-        return _WrittenTile(
-            f'<div class="verdict"><ul>{items}</ul></div>' if items else "<p>This run holds no verdict.</p>"
-        )
+        content = f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
+        if notes := list(run.about.get("notes", [])):
+            content += f"<details><summary>Notes of the models ({len(notes)})</summary>{_list(notes)}</details>"
+        return _WrittenTile(content)
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 class Quality:
@@ -265,7 +270,7 @@ class _CurvesTile(FigureTile):
         self.source = ColumnDataSource({"x": [], "y": [], "colour": []}, name="training-curves")
         self.drawn.multi_line("x", "y", source=self.source, line_color="colour", line_width=1.8)
         super().__init__(self.drawn)
-        self._quantity = pn.widgets.Select(name="quantity", options=names, width=220, margin=(0, 0, 4, 0))
+        self._quantity = pmui.Select(label="quantity", options=names, size="small", width=220, margin=(0, 0, 4, 0))
         self._quantity.param.watch(lambda event: self._draw(event.new), "value")
         self.panel.insert(0, self._quantity)
         self._draw(names[0])

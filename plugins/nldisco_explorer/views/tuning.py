@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from bokeh.models import ColorBar, ColumnDataSource, FactorRange, FixedTicker, LinearAxis, LinearColorMapper, Range1d
+from bokeh.models import (
+    BasicTicker,
+    ColorBar,
+    ColumnDataSource,
+    FactorRange,
+    FixedTicker,
+    LinearAxis,
+    LinearColorMapper,
+    Range1d,
+)
 from bokeh.palettes import Cividis256
 from numpy.typing import NDArray
 
@@ -20,7 +29,8 @@ from nldisco_explorer.variables import Curve, mean_activation
 
 __all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
 
-TILE_HEIGHT = 290
+TILE_HEIGHT = 310
+FRAME = 240
 
 
 class _TuningTile(FigureTile):
@@ -67,20 +77,19 @@ class _PolarTile(_TuningTile):
     kind = "circular"
 
     def __init__(self, reads: Readings) -> None:
-        side = Range1d(-1.38, 1.38)
         drawn = plain_figure(
             height=TILE_HEIGHT,
-            x_range=side,
+            width=FRAME + 80,
+            frame_width=FRAME,
+            frame_height=FRAME,
+            x_range=Range1d(-1.38, 1.38),
             y_range=Range1d(-1.38, 1.38),
             sizing_mode="fixed",
-            width=TILE_HEIGHT,
-            frame_width=TILE_HEIGHT - 60,
-            frame_height=TILE_HEIGHT - 60,
             align="center",
             min_border_left=40,
             min_border_right=40,
-            min_border_top=26,
-            min_border_bottom=26,
+            min_border_top=30,
+            min_border_bottom=30,
         )
         drawn.grid.visible = False
         drawn.axis.visible = False
@@ -96,7 +105,7 @@ class _PolarTile(_TuningTile):
             drawn.add_layout(axis, place)
         drawn.circle(x=0, y=0, radius=[0.5, 1.0], fill_alpha=0, line_color=GRID, line_alpha=0.45)
         drawn.segment(x0=[-1, 0], y0=[0, -1], x1=[1, 0], y1=[0, 1], line_color=GRID, line_alpha=0.3)
-        self.source = ColumnDataSource({name: [] for name in ("start", "end", "radius", "ring")}, name="polar-bins")
+        self.source = ColumnDataSource({name: [] for name in ("start", "end", "ring")}, name="polar-bins")
         self.outline = ColumnDataSource({"x": [], "y": []}, name="polar-outline")
         self.arrow = ColumnDataSource({"x": [], "y": []}, name="polar-mean")
         drawn.annular_wedge(
@@ -111,18 +120,7 @@ class _PolarTile(_TuningTile):
             fill_alpha=0.55,
             line_color=None,
         )
-        drawn.annular_wedge(
-            x=0,
-            y=0,
-            inner_radius=0,
-            outer_radius="radius",
-            start_angle="start",
-            end_angle="end",
-            source=self.source,
-            fill_color=ACTIVATION,
-            fill_alpha=0.35,
-            line_color=None,
-        )
+        drawn.patch("x", "y", source=self.outline, fill_color=ACTIVATION, fill_alpha=0.3, line_color=None)
         drawn.line("x", "y", source=self.outline, line_color=ACTIVATION, line_width=2.5, line_join="round")
         drawn.line("x", "y", source=self.arrow, line_color=BEHAVIOUR, line_width=3, line_cap="round")
         super().__init__(reads, drawn)
@@ -130,12 +128,11 @@ class _PolarTile(_TuningTile):
     def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
         angles = chosen.centres * 2 * np.pi / (covariate.period or 1.0)
         half = np.pi / len(angles)
-        radius = curve.mean / curve.top
+        radius = np.nan_to_num(curve.mean / curve.top)
         most_s = float(curve.occupancy_s.max()) or 1.0
         self.source.data = {
             "start": (angles - half).astype(np.float32),
             "end": (angles + half).astype(np.float32),
-            "radius": np.nan_to_num(radius).astype(np.float32),
             "ring": (1.1 + 0.24 * curve.occupancy_s / most_s).astype(np.float32),
         }
         closed = np.append(np.arange(len(angles)), 0)
@@ -192,11 +189,11 @@ class _LineTile(_TuningTile):
         super().__init__(reads, self.drawn)
 
     def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
-        edges = chosen.edges[0]
+        edges = _within_reach(chosen.edges[0])
         widths = np.diff(edges)
         density = np.divide(curve.occupancy_s, widths, out=np.zeros(len(widths)), where=widths > 0)
         self.source.data = {
-            "x": chosen.centres,
+            "x": (edges[:-1] + edges[1:]) / 2,
             "mean": curve.mean.astype(np.float32),
             "left": edges[:-1],
             "right": edges[1:],
@@ -209,10 +206,19 @@ class _LineTile(_TuningTile):
         self.say(
             f"{covariate.name}: no active bin here."
             if peak is None
-            else f"{covariate.name}: largest mean {chosen.labels[peak]}.",
+            else f"{covariate.name}: largest mean at {chosen.labels[peak]}.",
             f"{len(widths)} quantiles of the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split.",
             "Grey: where the time was spent.",
         )
+
+
+def _within_reach(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Borders of quantiles with the two outermost, which hold the outliers, at most three times as wide as their neighbours."""
+    drawn = edges.copy()
+    if len(edges) > 3:
+        drawn[0] = max(edges[0], edges[1] - 3 * (edges[2] - edges[1]))
+        drawn[-1] = min(edges[-1], edges[-2] + 3 * (edges[-2] - edges[-3]))
+    return drawn
 
 
 class ConditionBars:
@@ -274,22 +280,23 @@ class _MapTile(_TuningTile):
 
     def __init__(self, reads: Readings) -> None:
         self.mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
-        inside = TILE_HEIGHT - 60
         self.drawn = plain_figure(
             height=TILE_HEIGHT,
+            width=FRAME + 122,
+            frame_width=FRAME,
+            frame_height=FRAME,
             sizing_mode="fixed",
-            width=inside + 150,
-            frame_width=inside,
-            frame_height=inside,
             align="center",
             x_label=" ",
             y_label=" ",
-            min_border_right=60,
+            min_border_left=54,
+            min_border_right=68,
+            min_border_bottom=58,
         )
         self.drawn.grid.visible = False
         self.source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")}, name="rate-map")
         self.drawn.image("image", x="x", y="y", dw="dw", dh="dh", source=self.source, color_mapper=self.mapper)
-        bar = ColorBar(color_mapper=self.mapper, width=10, padding=4, title=None)
+        bar = ColorBar(color_mapper=self.mapper, width=10, padding=4, ticker=BasicTicker(desired_num_ticks=4))
         self.drawn.add_layout(bar, "right")
         super().__init__(reads, self.drawn)
 

@@ -1,0 +1,26 @@
+"""Choices of the decoding mapper."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from nldisco_core.config import Config
+
+__all__ = ["DecodingConfig"]
+
+
+class DecodingConfig(Config):
+    """What is decoded, and how.
+
+    Attributes
+    ----------
+    variables : names of the variables to decode, None for all of the data
+    n_neighbours : neighbours of the kNN decoder
+    n_shifts : relabellings by which the same decoder is tried on chance; 0 for none
+    max_rows : most bins used of each split, evenly spread over it
+    """
+
+    variables: tuple[str, ...] | None = None
+    n_neighbours: int = Field(default=36, ge=1)
+    n_shifts: int = Field(default=99, ge=0)
+    max_rows: int = Field(default=10_000, ge=1)

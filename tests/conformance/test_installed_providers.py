@@ -1,0 +1,108 @@
+"""Every provider that is installed keeps the rules of its kind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.behavior import CompassDirection, SpatialSeries
+
+from nldisco_core import plugins
+from nldisco_core.conformance import check_provider
+from nldisco_core.conformance.models import check_one_unit_one_latent_one_instance_work
+from nldisco_core.conformance.toy_dataset import toy_run
+from nldisco_core.plugins import Listed
+from nldisco_core.runs import Run
+
+INSTALLED = {(listed.kind, listed.name): listed for listed in plugins.discover().providers()}
+TRAINED = {"epochs": 2, "device": "cpu"}
+QUICK: dict[tuple[str, str], dict[str, Any]] = {
+    ("model", "matryoshka-sae"): TRAINED,
+    ("model", "unit-shuffled-sae"): TRAINED,
+    ("model", "random-encoder"): {"device": "cpu"},
+    ("mapper", "selectivity"): {"n_shifts": 99},
+    ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400},
+}
+EXPECTED: dict[tuple[str, str], dict[str, str]] = {}
+
+
+@pytest.fixture(scope="module")
+def nwb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two units, a trial table and a heading, written by pynwb itself."""
+    rng = np.random.default_rng(0)
+    file = NWBFile(
+        session_description="a session for the conformance kit",
+        identifier="conformance-1",
+        session_start_time=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    for start_s in (0.0, 10.0):
+        file.add_trial(start_time=start_s, stop_time=start_s + 8.0)
+    for _ in range(2):
+        file.add_unit(spike_times=np.sort(rng.uniform(0, 20, 200)))
+    series = SpatialSeries(
+        name="heading",
+        data=rng.uniform(0, 2 * np.pi, 200),
+        timestamps=np.arange(200) / 10,
+        unit="radians",
+        reference_frame="north",
+    )
+    file.create_processing_module("behavior", "behaviour").add(CompassDirection(spatial_series=series))
+    path = tmp_path_factory.mktemp("nwb") / "conformance.nwb"
+    with NWBHDF5IO(path, "w") as io:
+        io.write(file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mapped_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return toy_run(
+        tmp_path_factory.mktemp("mapped"), mappers=["selectivity"], assignments=["mappers.selectivity.n_shifts=19"]
+    )
+
+
+@pytest.fixture(scope="module")
+def bare_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return toy_run(tmp_path_factory.mktemp("bare"))
+
+
+def of_kind(*kinds: str) -> list[Listed]:
+    return [listed for listed in INSTALLED.values() if listed.kind in kinds]
+
+
+def by_name(listed: Listed) -> str:
+    return f"{listed.kind} {listed.name}"
+
+
+@pytest.mark.parametrize("listed", of_kind("dataset", "model", "mapper", "preset"), ids=by_name)
+def test_an_installed_provider_conforms(listed: Listed, nwb_file: Path) -> None:
+    key = (listed.kind, listed.name)
+    settings = {"path": str(nwb_file)} if key == ("dataset", "nwb") else QUICK.get(key)
+    results = check_provider(listed, settings, expected_failures=EXPECTED.get(key))
+    assert all(result.passed for result in results), "\n".join(map(str, results))
+
+
+@pytest.mark.parametrize("listed", of_kind("view"), ids=by_name)
+def test_an_installed_view_conforms(listed: Listed, mapped_run: Run, bare_run: Run) -> None:
+    results = check_provider(listed, run=mapped_run, bare_run=bare_run)
+    assert all(result.passed for result in results), "\n".join(map(str, results))
+    assert "passed" in [result.status for result in results]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, {"n_latents": 1}) for name in ("pca", "nmf", "ica", "factor-analysis")]
+    + [("units-omp", {"k": 1}), ("raw-units", {})]
+    + [(name, {"levels": {"1": 1}, **TRAINED}) for name in ("matryoshka-sae", "unit-shuffled-sae")]
+    + [("random-encoder", {"levels": {"1": 1}})],
+)
+def test_one_latent_of_one_unit_works(name: str, settings: dict[str, Any]) -> None:
+    listed = INSTALLED["model", name]
+    check_one_unit_one_latent_one_instance_work(lambda overrides: listed.make({**settings, **overrides}))
+
+
+def test_settings_for_tests_name_providers_that_exist() -> None:
+    assert {*QUICK, *EXPECTED} <= set(INSTALLED)

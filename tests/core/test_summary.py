@@ -1,0 +1,118 @@
+"""The figures side by side are those of the tables, and the plain words follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nldisco_core.mapping import mapping_table
+from nldisco_core.summary import Findings, comparison, printable, top_mappings, verdict
+
+
+def _metrics() -> pd.DataFrame:
+    rows = [
+        (model, instance, level, split, r2 + 0.01 * instance - 0.1 * (1 - level), l0)
+        for model, r2, l0 in (("model", 0.9, 2.0), ("same", 0.8, 2.1), ("wide", 0.99, 15.0))
+        for instance in (0, 1)
+        for level in (0, 1)
+        for split in ("train", "test")
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "instance", "level", "split", "r2", "l0_mean"])
+    return frame.assign(bits_per_spike=np.nan, lag_s=0.0)
+
+
+def _mapping(n_tuned: int, lengths: float, r2: float) -> tuple[pd.DataFrame, ...]:
+    tuning = mapping_table(
+        {
+            "instance": [0] * 4,
+            "latent": range(4),
+            "variable": ["heading"] * 4,
+            "split": ["test"] * 4,
+            "p": [0.001] * 4,
+            "q": [0.01 if latent < n_tuned else 0.5 for latent in range(4)],
+            "supported": [True, True, True, False],
+            "resultant_length": [lengths] * 4,
+            "mutual_information": [0.1, 0.2, 0.3, 0.9],
+            "youden": [0.4, 0.3, 0.2, 0.1],
+        }
+    )
+    decoding = mapping_table(
+        {
+            "instance": [0, 0],
+            "latent": [None, None],
+            "variable": ["heading"] * 2,
+            "split": ["test"] * 2,
+            "method": ["knn", "ridge"],
+            "r2": [r2, -5.0],
+            "median_error_deg": [12.0, 90.0],
+        }
+    )
+    return tuning, decoding
+
+
+def _findings() -> Findings:
+    return Findings(
+        metrics=_metrics(),
+        mappings={"model": _mapping(4, 0.9, 0.8), "same": _mapping(0, 0.95, 0.9)},
+        seed_match=pd.DataFrame(
+            {"model": ["model"], "median": [0.9], "lowest_pair": [0.8], "highest_pair": [1.0], "null_gaussian": [0.4]}
+        ),
+        copies=pd.DataFrame(
+            {
+                "model": "model",
+                "instance": 0,
+                "latent": range(4),
+                "correlation": [0.9, 0.1, 0.2, np.nan],
+                "copy": [True, False, False, False],
+            }
+        ),
+    )
+
+
+def _values(table: pd.DataFrame, model: str) -> dict[str, float]:
+    return table[table["model"] == model].set_index("quantity")["mean"].to_dict()
+
+
+def test_the_deepest_level_on_test_bins_is_reported_with_its_range() -> None:
+    table = comparison(_findings())
+    r2 = table[(table["model"] == "model") & (table["quantity"] == "r2")].iloc[0]
+    assert (r2["mean"], r2["low"], r2["high"], r2["n_instances"]) == (pytest.approx(0.905), 0.9, 0.91, 2)
+
+
+def test_counts_speak_of_supported_latents_only() -> None:
+    found = _values(comparison(_findings()), "model")
+    assert (found["n_supported"], found["n_tuned"], found["n_sharp"]) == (3, 3, 3)
+    assert found["best_information"] == 0.3
+    assert found["copy_share"] == pytest.approx(1 / 3)
+    assert found["decoding_r2"] == 0.8
+
+
+def test_the_words_name_equals_at_the_same_sparsity_only() -> None:
+    sentence = verdict(_findings(), {"model": "sae"})[0]
+    assert "in every instance better than its equals at that sparsity (same 0.805)" in sentence
+    assert "wide" not in sentence
+
+
+def test_the_words_say_when_controls_tell_as_much_or_look_as_sharp() -> None:
+    said = " ".join(verdict(_findings(), {"model": "sae"}))
+    assert "do not tell more than same" in said
+    assert "sharp tuning alone is no evidence" in said
+    assert "gaussian 0.40" in said
+
+
+def test_a_run_without_controls_says_that_nothing_can_be_judged() -> None:
+    metrics = _metrics()
+    said = verdict(Findings(metrics=metrics[metrics["model"] == "model"]), {"model": "sae"})
+    assert "No controls were run" in said[-1]
+
+
+def test_top_mappings_are_ranked_by_q_then_youden() -> None:
+    assert top_mappings(_findings(), n=2)["latent"].tolist() == [0, 1]
+
+
+def test_printed_tables_have_a_row_per_model_and_named_columns() -> None:
+    tables = printable(comparison(_findings()), {"model": "sae"})
+    assert list(tables) == ["reconstruction", "heading", "copies and seeds"]
+    assert tables["reconstruction"].loc["sae", "R²"] == "0.91 [0.90, 0.91]"
+    assert tables["heading"].index.tolist() == ["sae", "same"]
