@@ -373,6 +373,8 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
     click.echo()
     for sentence in run.about.get("verdict", []):
         click.echo(click.wrap_text(f"- {sentence}", width=110, subsequent_indent="  "))
+    for note in run.about.get("notes", []):
+        click.echo(click.wrap_text(f"note: {note}", width=110, subsequent_indent="  "))
 
 
 def _echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> None:

@@ -254,6 +254,8 @@ class _Analysis:
         result = mapper.map(latents, self._data, seed=self._made.config.seed)
         self._writer.write_mapping(part, name, result)
         self._mappings[part] = (*self._mappings.get(part, ()), result.table)
+        if part == "model":
+            self._writer.about.setdefault("notes", []).extend(f"{name}: {note}" for note in result.notes)
 
     def _relate(self, part: str, latents: Latents, dictionary: Dictionary | None) -> None:
         if dictionary is not None and len(dictionary.values) > 1:
@@ -272,7 +274,7 @@ class _Analysis:
                 }
             )
         if self._data.shares_units:
-            self._copies.append(copy_or_composite(latents.main, self._data).assign(model=part))
+            self._copies.append(copy_or_composite(latents.main, self._data, dictionary=dictionary).assign(model=part))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

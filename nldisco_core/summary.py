@@ -256,9 +256,11 @@ def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], va
     sentences = []
     tuned, supported = value.get(("model", "n_tuned", variable)), value.get(("model", "n_supported", variable))
     if tuned is not None and supported is not None:
+        others = {name: value[name, "n_tuned", variable] for name in controls if (name, "n_tuned", variable) in value}
+        listing = f" ({', '.join(f'{called[name]} {count:.1f}' for name, count in others.items())})" if others else ""
         sentences.append(
-            f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} at q < .05 "
-            "against circular shifts (mean over instances)."
+            f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} at q < .05, "
+            f"mean over instances{listing}."
         )
     sharp = {
         name: value[name, "n_sharp", variable] for name in ("model", *controls) if (name, "n_sharp", variable) in value
@@ -295,9 +297,13 @@ def _on_seeds(value: Values, called: Mapping[str, str], controls: list[str]) -> 
     }
     nulls |= {called[name]: value[name, "seed_match", None] for name in controls if (name, "seed_match", None) in value}
     listing = ", ".join(f"{name} {v:.2f}" for name, v in nulls.items())
-    return [
+    said = (
         f"Latents of two seeds of {called['model']} match at a median cosine of {own:.2f} (for comparison: {listing})."
-    ]
+    )
+    equal = [name for name, v in nulls.items() if v >= own - 0.02]
+    if equal:
+        said += f" {_join(equal)} {'agrees' if len(equal) == 1 else 'agree'} as well: that alone is no evidence of ensembles."
+    return [said]
 
 
 def _on_copies(value: Values, called: Mapping[str, str]) -> list[str]:

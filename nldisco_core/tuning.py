@@ -380,8 +380,6 @@ def halves(rows: NDArray[np.bool_], data: Binned) -> tuple[NDArray[np.bool_], ND
     return first, rows & ~first
 
 
-def _quotient(
-    above: NDArray[np.float64], below: NDArray[np.float64], where: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _quotient(above: NDArray[np.float64], below: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
     quotient: NDArray[np.float64] = np.full(np.shape(above), np.nan)
     return np.divide(above, below, out=quotient, where=where)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from nldisco_core.conformance.checks import CheckResult, Make, NotApplicable, expect, run_checks
 from nldisco_core.interfaces import LiveView, View
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_core.session import SignalKind
 
 __all__ = [
     "VIEW_CHECKS",
@@ -81,21 +80,29 @@ def _expect_shows(view: View, run: Run) -> None:
 
 
 def _require_needs(view: View, run: Run) -> None:
-    offered: Mapping[str, Callable[[], object]] = {
-        "trials": lambda: any(session.trials is not None for session in run.counts.sessions),
-        "mapping": lambda: run.mappings,
-        "dictionary": lambda: run.dictionary is not None,
-        "controls": lambda: run.controls,
-        "history": lambda: len(run.history),
-        "metrics": lambda: len(run.metrics),
-        **{
-            kind: lambda kind=kind: kind in {run.counts.covariate(name).kind for name in run.counts.covariate_names}
-            for kind in get_args(SignalKind)
-        },
-    }
-    missing = sorted(need for need in view.needs if need not in offered or not offered[need]())
+    missing = sorted(need for need in view.needs if not _offers(run, need))
     if missing:
         raise NotApplicable(f"this run has no {', '.join(missing)}: the host shows why the view is absent")
+
+
+def _offers(run: Run, need: str) -> bool:
+    match need:
+        case "linear" | "circular" | "discrete" | "position":
+            return any(run.counts.covariate(name).kind == need for name in run.counts.covariate_names)
+        case "trials":
+            return any(session.trials is not None for session in run.counts.sessions)
+        case "mapping":
+            return bool(run.mappings)
+        case "controls":
+            return bool(run.controls)
+        case "dictionary":
+            return run.dictionary is not None
+        case "history":
+            return len(run.history) > 0
+        case "metrics":
+            return len(run.metrics) > 0
+        case _:
+            return False
 
 
 def check_two_builds_share_no_state(subject: ViewSubject) -> None:

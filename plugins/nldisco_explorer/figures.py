@@ -23,7 +23,8 @@ PALETTE = (ACTIVATION, BEHAVIOUR, "#159a72", "#bf6a9e", "#7b72c8", "#a08a1e", "#
 
 SUMMARY_CSS = """
 :host { margin: 0; }
-p { margin: 0; font-size: 12.5px; line-height: 1.45; color: var(--mui-palette-text-secondary, var(--panel-on-surface-color)); opacity: .92; }
+p { margin: 4px 0 0; font-size: 12.5px; line-height: 1.45;
+    color: var(--mui-palette-text-secondary, var(--panel-on-surface-color)); }
 """
 
 

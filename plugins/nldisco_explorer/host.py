@@ -1,4 +1,4 @@
-"""The host of views: asks for all of them, says why a tile is absent, and keeps a failing one from harming the others."""
+"""The host of views: says why a tile is absent, and keeps a failing one from harming the others."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from nldisco_core.interfaces import LiveView
 from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.live import HOME
 from nldisco_explorer.readings import FACTS, readings
 from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
 
-__all__ = ["Tile", "TilePage"]
+__all__ = ["Tile", "TilePage", "tiles_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,13 @@ logger = logging.getLogger(__name__)
 class Tile:
     """One view in its frame, for one browser session.
 
+    A view may say ``wide = True`` to take a whole row, and ``own_heading = True`` to be drawn without its title.
+
     Attributes
     ----------
     page : the page its view stands on, ``latent`` where its code cannot be had
     state : ``waiting`` for its first selection, ``shown``, ``absent`` or ``failed``
+    reason : why it is absent or failed
     panel : what Panel draws
     """
 
@@ -35,22 +39,23 @@ class Tile:
         self._run = run
         self._live: LiveView | None = None
         self._view: Any = None
-        self.state = "waiting"
-        self.title, self.page, wide = listed.name, "latent", False
+        self.state, self.reason = "waiting", ""
+        self.title, self.page, wide, headed = listed.name, HOME, False, True
         self._body = pn.Column(sizing_mode="stretch_width", margin=0)
         try:
             self._view = listed.make()
-            self.title, self.page, wide = self._view.title, self._view.page, getattr(self._view, "wide", False)
+            self.title, self.page, wide = str(self._view.title), self._view.page, getattr(self._view, "wide", False)
+            headed = not getattr(self._view, "own_heading", False)
             missing = sorted(need for need in self._view.needs if need not in readings(run).facts)
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
         else:
             if missing:
                 self.state = "absent"
-                self._write("absent", "; ".join(FACTS.get(need, f"this run offers no {need!r}") for need in missing))
+                self.reason = "; ".join(FACTS.get(need, f"no run offers {need!r}") for need in missing)
         heading = pn.pane.HTML(f"<h3>{html.escape(self.title)}</h3>", stylesheets=[CARD_CSS], margin=0)
         self.panel = pn.Column(
-            *(() if wide and self.title == "Latent" else (heading,)),
+            *((heading,) if headed else ()),
             self._body,
             sizing_mode="stretch_width",
             margin=0,
@@ -67,21 +72,17 @@ class Tile:
             if self._live is None:
                 self._live = self._view.build(self._run)
             self._live.show(selection)
-            drawn = self._live.panel
+            if self.state != "shown":
+                self._body[:] = [self._live.panel]
+                self.state = "shown"
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
-            return
-        if self.state != "shown":
-            self.state = "shown"
-            self._body[:] = [drawn]
 
     def _fail(self, error: BaseException) -> None:
         self.state = "failed"
         logger.error("view %s failed", self.title, exc_info=error)
-        self._write("error", f"This tile failed: {type(error).__name__}: {error}. The others are not affected.")
-
-    def _write(self, kind: str, text: str) -> None:
-        content = f'<p class="{kind}" role="status">{html.escape(text)}</p>'
+        self.reason = f"This tile failed: {type(error).__name__}: {error}. The others are not affected."
+        content = f'<p class="error" role="status">{html.escape(self.reason)}</p>'
         self._body[:] = [pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)]
 
 
@@ -114,11 +115,10 @@ class TilePage:
 
 
 def _absentees(tiles: list[Tile]) -> Any:
-    reasons = {tile.title: tile._body[0].object for tile in tiles}
-    items = "".join(f"<dt>{html.escape(title)}</dt><dd>{reason}</dd>" for title, reason in reasons.items())
+    items = "".join(f"<dt>{html.escape(tile.title)}</dt><dd>{html.escape(tile.reason)}</dd>" for tile in tiles)
     content = f'<h3>Not shown for this run</h3><dl class="rows">{items}</dl>'
     pane = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
-    return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile", "wide"], margin=0)
+    return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile", "wide"], sizing_mode="stretch_width", margin=0)
 
 
 def tiles_of(run: Run) -> Iterator[Tile]:

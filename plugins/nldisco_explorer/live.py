@@ -46,10 +46,12 @@ class LiveSelection:
 
     @property
     def place(self) -> Place:
+        """Where the session is."""
         return self._place
 
     @property
     def selection(self) -> Selection:
+        """What is looked at."""
         return self._place.selection
 
     def observe(self, observer: Callable[[Place, Place], None]) -> None:

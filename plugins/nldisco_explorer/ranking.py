@@ -16,8 +16,9 @@ KEY = "key"
 def ranked(reads: Readings, place: Place) -> pd.DataFrame:
     """Rows of the place's mapping for its model, instance, variable, split and condition, best first.
 
-    A column ``key`` holds each row's position in the whole mapping table; ``note`` says what a reader must know of a latent:
-    too little support, dead or active in over half the time, copy of a unit. Scores that no row has are left out.
+    A column ``key`` holds each row's position in the whole mapping table; ``note`` says what a reader must know of a
+    latent: too little support, dead or active in over half the time, copy of a unit. Scores that no row has are left
+    out.
     """
     selection = place.selection
     if place.mapper is None or not reads.is_mapped(selection.model, place.mapper):

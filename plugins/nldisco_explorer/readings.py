@@ -72,7 +72,7 @@ class Activations:
 
 
 class Readings:
-    """Derived data of one run. All of it is computed when first asked for, and is the same for every browser session."""
+    """Derived data of one run: computed when first asked for, and the same for every browser session."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -85,14 +85,14 @@ class Readings:
     def facts(self) -> frozenset[str]:
         """Which of `FACTS` hold."""
         counts, run = self.run.counts, self.run
-        found = {counts.covariate(name).kind for name in counts.covariate_names}
+        found: set[str] = {counts.covariate(name).kind for name in counts.covariate_names}
         found |= {"trials"} if any(session.trials is not None for session in counts.sessions) else set()
         found |= {"mapping"} if self.mappers else set()
         found |= {"dictionary"} if run.dictionary is not None else set()
         found |= {"controls"} if run.controls else set()
         found |= {"history"} if self._holds("history") else set()
         found |= {"metrics"} if self._holds("metrics") else set()
-        return frozenset(str(fact) for fact in found)
+        return frozenset(found)
 
     def _holds(self, name: str) -> bool:
         try:
@@ -128,6 +128,12 @@ class Readings:
         """Variables the mapper speaks of, then those of the run that it does not."""
         mapped = self.mapping("model", mapper).table["variable"].dropna().unique() if mapper is not None else ()
         return tuple(dict.fromkeys([*map(str, mapped), *self.variables()]))
+
+    def mapped_splits(self, model: str, mapper: str | None) -> tuple[str, ...]:
+        """Splits the mapper scored, ``all`` where it was not run."""
+        if mapper is None or not self.is_mapped(model, mapper):
+            return ("all",)
+        return tuple(sorted(map(str, self.mapping(model, mapper).table["split"].unique())))
 
     def conditions(self, model: str, mapper: str | None, variable: str | None) -> tuple[str, ...]:
         """Values of a variable that the mapper scored one by one."""

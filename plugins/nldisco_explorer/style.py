@@ -42,14 +42,19 @@ TILE_CSS = f"""
 """
 
 FLOW_CSS = """
-:host { display: flex !important; flex-flow: row wrap !important; gap: 12px !important; align-items: stretch !important; }
+:host {
+  display: flex !important; flex-flow: row wrap !important; gap: 12px !important; align-items: stretch !important;
+}
 .scroll-button { display: none !important; }
 """
 
 CARD_CSS = f"""
 :host {{ margin: 0; font-family: var(--bokeh-base-font); }}
 section, p, li, table {{ {_WORDS} font-size: 13.5px; line-height: 1.5; }}
-h2 {{ margin: 0 0 10px; font-size: 20px; font-weight: 600; {_WORDS} display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: baseline; }}
+h2 {{
+  margin: 0 0 10px; font-size: 20px; font-weight: 600; {_WORDS}
+  display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: baseline;
+}}
 h3 {{ margin: 0 0 8px; font-size: 15px; font-weight: 600; {_WORDS} }}
 h2 small {{ font-size: 13.5px; font-weight: 400; {_MUTED} }}
 p {{ margin: 0 0 6px; }}
@@ -59,7 +64,9 @@ dl.rows {{ display: grid; grid-template-columns: max-content 1fr; gap: 5px 18px;
 dl.rows div {{ display: contents; }}
 dt {{ {_MUTED} font-size: 12.5px; }}
 dd {{ margin: 0; {_WORDS} font-size: 14px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }}
-.warning {{ font-size: 12.5px; font-weight: 500; padding: 2px 9px; border-radius: 10px; background: #a34a08; color: #ffffff; }}
+.warning {{
+  font-size: 12.5px; font-weight: 500; padding: 2px 9px; border-radius: 10px; background: #a34a08; color: #ffffff;
+}}
 .error {{ {_WORDS} border-left: 4px solid #c0392b; padding: 4px 0 4px 12px; }}
 .absent {{ {_MUTED} }}
 .verdict {{ border-left: 4px solid #1f8a70; padding-left: 14px; }}
@@ -74,12 +81,16 @@ tr.own td {{ font-weight: 600; }}
 """
 
 TABLE_CSS = """
-.tabulator { font-size: 13px; border: none !important; background: transparent !important; font-variant-numeric: tabular-nums; }
+.tabulator {
+  font-size: 13px; border: none !important; background: transparent !important; font-variant-numeric: tabular-nums;
+}
 .tabulator .tabulator-header .tabulator-col[aria-sort="none"] .tabulator-col-sorter { display: none; }
 .tabulator .tabulator-header .tabulator-col[aria-sort="none"] .tabulator-col-title { padding-right: 0 !important; }
 .tabulator .tabulator-header { font-size: 12.5px; }
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 5px 6px; }
-.tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-title { font-weight: 500; padding-right: 14px; overflow: visible; text-overflow: clip; }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-title {
+  font-weight: 500; padding-right: 14px; overflow: visible; text-overflow: clip;
+}
 .tabulator .tabulator-row { min-height: 0; }
 .tabulator .tabulator-row .tabulator-cell { padding: 4px 6px; font-size: 13px; cursor: pointer; height: auto; }
 """

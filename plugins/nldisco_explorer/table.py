@@ -15,7 +15,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME, LiveSelection, Place
 from nldisco_explorer.ranking import KEY, ranked
-from nldisco_explorer.readings import ALL_SPLITS, Readings
+from nldisco_explorer.readings import Readings
 from nldisco_explorer.style import CARD_CSS, TABLE_CSS
 
 __all__ = ["RankedTable"]
@@ -147,16 +147,8 @@ class RankedTable:
 
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
-        table = (
-            reads.mapping(selection.model, place.mapper).table
-            if reads.is_mapped(selection.model, place.mapper)
-            else None
-        )
-        conditions, splits = reads.conditions(selection.model, place.mapper, selection.variable), ["all"]
-        if table is not None:
-            splits = sorted(
-                table["split"].unique(), key=lambda name: ALL_SPLITS.index(name) if name in ALL_SPLITS else 9
-            )
+        conditions = reads.conditions(selection.model, place.mapper, selection.variable)
+        splits = reads.mapped_splits(selection.model, place.mapper)
         choices: dict[str, tuple[dict[str, Any], Any]] = {
             "model": ({_called(reads, name): name for name in reads.models}, selection.model),
             "instance": ({str(i): i for i in range(reads.space(selection.model).n_instances)}, selection.instance),
@@ -210,7 +202,8 @@ class RankedTable:
             return f"{place.mapper} has no scores of {selection.variable} on the {selection.split} split."
         what = "halves" if selection.sign else "latents"
         hidden = f", {n_rows - n_shown} with too little support hidden" if n_shown < n_rows else ""
-        return f"{n_shown} of {n_latents * (2 if selection.sign else 1)} {what} of instance {selection.instance} shown{hidden}."
+        n_all = n_latents * (2 if selection.sign else 1)
+        return f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
 
     def _picked(self) -> None:
         """A person chose something; another model or instance has other latents, so its best one is taken."""

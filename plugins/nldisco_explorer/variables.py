@@ -23,7 +23,7 @@ N_POSITION = 24
 
 
 def cut(covariate: Covariate) -> Conditions:
-    """The conditions a variable is drawn in: 60 directions from minus half a turn, 20 quantiles, a grid of 24 a side, or labels."""
+    """The conditions a variable is drawn in: 60 directions, 20 quantiles, a grid of 24 cells a side, or its labels."""
     if covariate.kind == "circular":
         return circular_conditions(covariate, N_CIRCULAR, start=-(covariate.period or 1.0) / 2)
     return conditions(covariate, n_quantiles=N_QUANTILES, n_position=N_POSITION)
@@ -55,7 +55,7 @@ class Curve:
 
 
 def mean_activation(chosen: Conditions, active: Activations, *, bin_s: float, mask: NDArray[np.bool_]) -> Curve:
-    """Summed activation over occupancy in each condition; for directions and positions both smoothed before the division.
+    """Summed activation over occupancy; for directions and positions both are smoothed before the division.
 
     The Gaussian has sigma 1 condition round the circle, 1.5 cells on a map. Conditions never visited are NaN.
 
@@ -64,10 +64,10 @@ def mean_activation(chosen: Conditions, active: Activations, *, bin_s: float, ma
     mask : (n_bins,) bins of time that count, if the model speaks of them
     """
     codes = np.where(mask & active.defined, chosen.codes, -1)
-    n_bins = np.bincount(codes[codes >= 0], minlength=chosen.n_conditions).astype(np.float64)
     where = codes[active.rows]
-    total = np.bincount(where[where >= 0], weights=active.values[where >= 0], minlength=chosen.n_conditions)
-    n_bins, total = n_bins.reshape(chosen.grid), total.reshape(chosen.grid)
+    n_bins = np.bincount(codes[codes >= 0], minlength=chosen.n_conditions).astype(np.float64).reshape(chosen.grid)
+    summed = np.bincount(where[where >= 0], weights=active.values[where >= 0], minlength=chosen.n_conditions)
+    total = summed.astype(np.float64).reshape(chosen.grid)
     mean = np.full(chosen.grid, np.nan)
     np.divide(_smooth(chosen, total), _smooth(chosen, n_bins), out=mean, where=n_bins > 0)
     return Curve(mean=mean, occupancy_s=n_bins * bin_s)

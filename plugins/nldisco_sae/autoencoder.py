@@ -221,6 +221,6 @@ def _l0(latents: Latents) -> Tensor:
 def _sparsity_notes(config: SparseCodeConfig, found: Mapping[str, Tensor]) -> Iterator[str]:
     """How far inference is from training, level by level, as means over instances."""
     for level, size in enumerate(config.level_sizes):
-        batch, *others = ((name, float(l0[:, level].mean())) for name, l0 in found.items())
-        inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in others)
-        yield f"Level {size}: {batch[1]:.2f} latents a bin in batches of training bins; {config.inference} gives {inferred}."
+        means = {name: float(l0[:, level].mean()) for name, l0 in found.items()}
+        inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in means.items() if name != "batch")
+        yield f"Level {size}: {means['batch']:.2f} latents a bin in training batches; {config.inference} gives {inferred}."

@@ -43,7 +43,7 @@ class SparseCodeConfig(ModelConfig):
         for size, k in levels.items():
             if size < 1 or not 0 < k <= size:
                 raise ValueError(
-                    f"level of {size} latents with k {k}; expected at least 1 latent and k above 0, at most their number"
+                    f"level of {size} latents with k {k}; expected at least 1 latent, and k above 0 and at most {size}"
                 )
         return dict(sorted(levels.items()))
 

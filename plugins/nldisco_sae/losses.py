@@ -55,8 +55,8 @@ def check_targets(name: str, targets: Tensor) -> None:
         share = float((targets < 0).float().mean())
         raise IncompatibleData(
             f"loss 'msle' takes activity >= 0; {share:.1%} of the entries are negative (smallest "
-            f"{float(targets.min()):.3g}). Choose loss = 'mse', or normalise with 'global-max', 'unit-max' or 'none' in "
-            "place of 'z-score'"
+            f"{float(targets.min()):.3g}). Choose loss = 'mse', or normalise with 'global-max', 'unit-max' or 'none' "
+            "in place of 'z-score'"
         )
 
 

@@ -62,5 +62,6 @@ def auxiliary_loss(
         error = torch.square(residual - codes @ decoder[:, :size])
         error = error if observed is None else error * observed
         spread = torch.square(residual - residual.mean(dim=1, keepdim=True)).sum(dim=(1, 2))
-        total = total + error.sum(dim=(1, 2)) / spread.clamp(min=torch.finfo(spread.dtype).tiny)
+        tiny = torch.finfo(spread.dtype).tiny  # nothing is left over: nothing to learn
+        total = total + torch.where(spread > tiny, error.sum(dim=(1, 2)) / spread.clamp(min=tiny), 0)
     return total

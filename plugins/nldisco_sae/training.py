@@ -152,6 +152,7 @@ class Trainer:
                     break
                 if monitor.checkpoint_due():
                     monitor.checkpoint(lambda folder: write_checkpoint(self.checkpoint(), folder))
+        self._require_finite(torch.stack([tensor.sum() for tensor in self.parameters.trained().values()])[None])
         return Trained(
             parameters=self.parameters.detached("cpu"),
             history=self.history,
@@ -161,7 +162,7 @@ class Trainer:
         )
 
     def _update(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of Adam; gives the losses (n_levels, n_instances) and the mean L0 of the deepest level."""
+        """One step of Adam; gives the losses (n_levels, n_instances) and what the deepest level selected."""
         config, parameters = self.config, self.parameters
         x, observed = self.examples.batch(rows)
         pre_activations = parameters.pre_activations(x)

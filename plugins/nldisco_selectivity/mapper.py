@@ -30,7 +30,7 @@ from nldisco_core.tuning import (
     resultant_length,
 )
 from nldisco_selectivity.config import SelectivityConfig
-from nldisco_selectivity.scores import Active, Scores, max_mcc, score, large_enough
+from nldisco_selectivity.scores import Active, Scores, large_enough, max_mcc, score
 
 __all__ = ["Selectivity"]
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from nldisco_core.tuning import Conditions, mutual_information, stability
 
-__all__ = ["Active", "Scores", "max_mcc", "score", "large_enough"]
+__all__ = ["Active", "Scores", "large_enough", "max_mcc", "score"]
 
 MIN_ON, MIN_OFF = 5, 20
 N_LEVELS = 8
@@ -184,7 +184,9 @@ def score(
         by_condition={
             **scores,
             "n_active": hits,
-            "n_visits": per_condition(_starts(active, _runs(chosen.codes, segments)).astype(np.float64)).astype(np.int64),
+            "n_visits": per_condition(_starts(active, _runs(chosen.codes, segments)).astype(np.float64)).astype(
+                np.int64
+            ),
         },
         n_on=n_on,
         n_off=n_on.sum() - n_on,
@@ -220,7 +222,9 @@ def _auroc(hits: NDArray[np.int64], ranks_on: NDArray[np.float64], n_on: NDArray
     return _ratio(rank_sum - n_on * (n_on + 1) / 2, n_on.astype(np.float64) * (n_on.sum() - n_on))
 
 
-def _means(active: Active, per_condition: Any, hits: NDArray[np.int64], n_on: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _means(
+    active: Active, per_condition: Any, hits: NDArray[np.int64], n_on: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
     n_off = n_on.sum() - n_on
     total = per_condition(active.values)
     mean_on, mean_off = _ratio(total, n_on), _ratio(total.sum(axis=1, keepdims=True) - total, n_off)
@@ -245,7 +249,11 @@ def _means(active: Active, per_condition: Any, hits: NDArray[np.int64], n_on: ND
 
 
 def _information(
-    active: Active, ranks: NDArray[np.float64], codes: NDArray[np.int32], hits: NDArray[np.int64], n_on: NDArray[np.int64]
+    active: Active,
+    ranks: NDArray[np.float64],
+    codes: NDArray[np.int32],
+    hits: NDArray[np.int64],
+    n_on: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     n_columns, n_conditions = hits.shape
     n_active = hits.sum(axis=1)[active.columns]
@@ -268,7 +276,9 @@ def _stability(
 
 def _runs(codes: NDArray[np.int32], segments: NDArray[np.int32]) -> NDArray[np.int64]:
     """(n_rows,) number of the run of equal codes within a stretch that each row lies in."""
-    return np.cumsum(np.diff(codes, prepend=codes[:1]).astype(bool) | np.diff(segments, prepend=segments[:1]).astype(bool))
+    return np.cumsum(
+        np.diff(codes, prepend=codes[:1]).astype(bool) | np.diff(segments, prepend=segments[:1]).astype(bool)
+    )
 
 
 def _starts(active: Active, group: NDArray[Any]) -> NDArray[np.bool_]:

@@ -136,7 +136,9 @@ def test_shifts_of_a_session_do_not_depend_on_the_other_sessions() -> None:
 def test_same_seed_draws_the_same_shifts_and_another_seed_does_not() -> None:
     data = toy_binned(n_bins=900)
     one, same, other = (
-        drawn(circular_shift(data.covariate("speed"), data, usable=everything(data), tested=everything(data), seed=seed))
+        drawn(
+            circular_shift(data.covariate("speed"), data, usable=everything(data), tested=everything(data), seed=seed)
+        )
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, same)
@@ -203,7 +205,9 @@ def test_few_trials_are_refused_by_the_relabellings_they_allow() -> None:
     null = trial_permutation(covariate, data, usable=everything(data), tested=everything(data), seed=0)
     labels = covariate.values[np.unique(data.trial, return_index=True)[1][1:], 0]
     counts = np.unique(labels, return_counts=True)[1]
-    assert null.effective_shifts == pytest.approx(stats.multinomial(4, np.full(len(counts), 1 / len(counts))).pmf(counts) * len(counts) ** 4)
+    assert null.effective_shifts == pytest.approx(
+        stats.multinomial(4, np.full(len(counts), 1 / len(counts))).pmf(counts) * len(counts) ** 4
+    )
     assert null.refusal is not None
 
 

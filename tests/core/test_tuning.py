@@ -35,7 +35,9 @@ def linear(values: object, **about: object) -> Covariate:
 
 
 def circular(values: object, period: float = 2 * np.pi) -> Covariate:
-    return Covariate(name="heading", values=np.asarray(values, dtype=float), kind="circular", period=period, physical_unit="rad")
+    return Covariate(
+        name="heading", values=np.asarray(values, dtype=float), kind="circular", period=period, physical_unit="rad"
+    )
 
 
 def space_of(codes: np.ndarray, *, signed: bool = False, defined: np.ndarray | None = None) -> LatentSpace:
@@ -53,7 +55,11 @@ def space_of(codes: np.ndarray, *, signed: bool = False, defined: np.ndarray | N
 
 @settings(max_examples=60, deadline=None)
 @given(
-    hnp.arrays(float, st.integers(1, 60), elements=st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50), st.just(np.nan))),
+    hnp.arrays(
+        float,
+        st.integers(1, 60),
+        elements=st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50), st.just(np.nan)),
+    ),
     st.integers(2, 12),
 )
 def test_quantile_conditions_hold_each_value_between_their_edges(values: np.ndarray, n_quantiles: int) -> None:
@@ -201,7 +207,9 @@ def test_smoothing_comes_before_the_division_and_wraps() -> None:
     codes = circular_conditions(covariate, 20, start=-np.pi).codes
     total = np.bincount(codes, weights=activation[:, 0], minlength=20)
     occupancy = np.bincount(codes, minlength=20).astype(float)
-    expected = ndimage.gaussian_filter1d(total, 1.5, mode="wrap") / ndimage.gaussian_filter1d(occupancy, 1.5, mode="wrap")
+    expected = ndimage.gaussian_filter1d(total, 1.5, mode="wrap") / ndimage.gaussian_filter1d(
+        occupancy, 1.5, mode="wrap"
+    )
     np.testing.assert_allclose(curves.mean[0], expected)
 
 

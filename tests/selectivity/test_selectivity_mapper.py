@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from nldisco_selectivity.config import SelectivityConfig
+from nldisco_selectivity.mapper import Selectivity
 from scipy import stats
 
 from nldisco_core.binned import Binned, Covariate
@@ -13,8 +15,6 @@ from nldisco_core.conformance.toys import toy_binned, toy_latents
 from nldisco_core.errors import ConfigError, DataError, IncompatibleData
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult
-from nldisco_selectivity.config import SelectivityConfig
-from nldisco_selectivity.mapper import Selectivity
 
 
 def mapped(data: Binned, latents: Latents | None = None, seed: int = 0, **settings: object) -> MapperResult:
@@ -63,7 +63,17 @@ def test_noise_and_trial_labels_are_not_found(result: MapperResult) -> None:
 def test_dead_latent_has_no_score_at_all(result: MapperResult) -> None:
     dead = result.table[result.table["latent"] == 6]
     scores = ["coverage", "specificity", "precision", "selectivity", "youden", "mcc", "lift", "auroc", "cohens_d"]
-    more = ["mean_on", "mean_off", "max_mcc", "mutual_information", "stability", "resultant_length", "p", "q", "null_mean"]
+    more = [
+        "mean_on",
+        "mean_off",
+        "max_mcc",
+        "mutual_information",
+        "stability",
+        "resultant_length",
+        "p",
+        "q",
+        "null_mean",
+    ]
     assert len(dead)
     assert dead[[*scores, *more]].isna().all(axis=None)
     assert (dead["n_active"] == 0).all()
@@ -78,7 +88,9 @@ def test_only_the_last_split_is_tested_and_only_supported_latents_are_called(res
 
 def test_q_is_benjamini_hochberg_over_all_variables_of_an_instance(result: MapperResult) -> None:
     table = result.table
-    family = table[(table["instance"] == 1) & table["condition"].isna() & (table["split"] == "test") & table["q"].notna()]
+    family = table[
+        (table["instance"] == 1) & table["condition"].isna() & (table["split"] == "test") & table["q"].notna()
+    ]
     assert family["variable"].nunique() == 4
     np.testing.assert_allclose(family["q"], stats.false_discovery_control(family["p"]))
 

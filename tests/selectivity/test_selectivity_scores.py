@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nldisco_selectivity.scores import Active, Scores, large_enough, max_mcc, score
 from scipy import sparse, stats
 from sklearn.metrics import matthews_corrcoef, mutual_info_score, roc_auc_score
 
 from nldisco_core.tuning import Conditions
-from nldisco_selectivity.scores import Active, Scores, max_mcc, score, large_enough
 
 N_COLUMNS = 3
 
@@ -135,7 +135,9 @@ def test_scores_equal_plain_references(case: Case) -> None:
             expected = expected_scores(a, codes == condition)
             for name, value in expected.items():
                 scale = max(1.0, abs(value)) if np.isfinite(value) else 1.0
-                assert found.by_condition[name][column, condition] == pytest.approx(value, abs=1e-9 * scale, nan_ok=True), name
+                assert found.by_condition[name][column, condition] == pytest.approx(
+                    value, abs=1e-9 * scale, nan_ok=True
+                ), name
             assert found.by_condition["n_active"][column, condition] == (a[codes == condition] > 0).sum()
             assert found.n_on[condition] == (codes == condition).sum()
             assert found.n_off[condition] == (codes != condition).sum()

@@ -115,7 +115,7 @@ class _UnitsTile(FigureTile):
         axis = self.when_active.xaxis[0]
         axis.axis_label = "unit"
         if len(ordered) <= 40:
-            labels = {i: unit for i, unit in enumerate(ordered["id"])}
+            labels = dict(enumerate(ordered["id"]))
             axis.major_label_orientation = 0.9 if max(map(len, ordered["id"])) > 2 else 0.0
         else:
             positions = (
@@ -227,7 +227,8 @@ class _HistogramTile(FigureTile):
         self.drawn.y_range.end = 1.6 * float(counts.max())
         self.say(
             f"Active in {len(active.rows)} of {spoken} bins ({share(len(active.rows) / max(spoken, 1))});",
-            f"median activation {number(float(np.median(active.values)))}, largest {number(float(active.values.max()))}.",
+            f"median activation {number(float(np.median(active.values)))},",
+            f"largest {number(float(active.values.max()))}.",
         )
 
 
@@ -318,7 +319,8 @@ class _TraceTile(FigureTile):
                 self._labelled = name
         where = f"Session {counts.sessions[session].session_id}, " if len(counts.sessions) > 1 else ""
         self.say(
-            f"{where}{number(start_s, 4)} to {number(stop_s, 4)} s: active in {int((trace[inside] > 0).sum())} of {len(inside)} bins.",
+            f"{where}{number(start_s, 4)} to {number(stop_s, 4)} s:",
+            f"active in {int((trace[inside] > 0).sum())} of {len(inside)} bins.",
             "The strip is the whole session; click in it to move the window.",
             "" if name is None else f"Below: {name}.",
         )

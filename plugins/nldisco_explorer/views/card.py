@@ -24,6 +24,7 @@ class LatentCard:
     page: ClassVar[str] = "latent"
     needs: ClassVar[frozenset[str]] = frozenset()
     wide: ClassVar[bool] = True
+    own_heading: ClassVar[bool] = True
 
     def build(self, run: Run) -> _CardTile:
         """A new tile."""
@@ -85,7 +86,7 @@ def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
     null = scores.get("null", "its null")
     return (
         term,
-        f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'statistic not named')}, {scores['split']})",
+        f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'no name')}, {scores['split']})",
     )
 
 

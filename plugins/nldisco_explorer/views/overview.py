@@ -110,12 +110,14 @@ class DataCard:
             ),
             (
                 "Bins",
-                f"{counts.n_bins} of {1000 * counts.bin_s:g} ms, {number(counts.n_bins * counts.bin_s / 60)} min, {counts.activity_kind}",
+                f"{counts.n_bins} of {1000 * counts.bin_s:g} ms, {number(counts.n_bins * counts.bin_s / 60)} min, "
+                f"{counts.activity_kind}",
             ),
             ("Epoch", config.get("bin", {}).get("epoch") or "whole session"),
             (
                 "Preprocessing",
-                f"smoothing {'none' if done.smooth_s is None else f'{1000 * done.smooth_s:g} ms'}, normalising {done.normalise}",
+                f"smoothing {'none' if done.smooth_s is None else f'{1000 * done.smooth_s:g} ms'}, "
+                f"normalising {done.normalise}",
             ),
             ("Splits", ", ".join(f"{name} {share(n / counts.n_bins)}" for name, n in splits if n)),
             ("Variables", ", ".join(f"{name} ({counts.covariate(name).kind})" for name in counts.covariate_names)),
@@ -172,7 +174,8 @@ class Quality:
         n_instances = table.groupby("model")["instance"].nunique().max()
         note = f"<p>{split} bins, deepest level; mean, with lowest and highest of up to {n_instances} instances.</p>"
         return _WrittenTile(
-            f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+            f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
         )
 
 
@@ -244,7 +247,8 @@ class _DensityTile(FigureTile):
         rare = int(((density > 0) & (density * n_rows < MIN_ACTIVE_BINS)).sum())
         self.say(
             f"{selection.model}, all instances: {density.size} latents, {int((density == 0).sum())} dead,",
-            f"{rare} active in fewer than {MIN_ACTIVE_BINS} bins, {int((density > OFTEN).sum())} dense (active in over half the time).",
+            f"{rare} active in fewer than {MIN_ACTIVE_BINS} bins,",
+            f"{int((density > OFTEN).sum())} dense (active in over half the time).",
         )
 
 
@@ -291,5 +295,6 @@ class _CurvesTile(FigureTile):
         self.drawn.y_range.update(start=low - pad, end=high + pad)
         last = rows.groupby("instance", dropna=False)["value"].last()
         self.say(
-            f"{name}: a line per instance ({len(curves)}), ending at {number(float(last.min()))} to {number(float(last.max()))}."
+            f"{name}: a line per instance ({len(curves)}),",
+            f"ending at {number(float(last.min()))} to {number(float(last.max()))}.",
         )

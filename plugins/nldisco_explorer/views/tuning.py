@@ -148,7 +148,8 @@ class _PolarTile(_TuningTile):
         self.say(
             f"{covariate.name}: no active bin here."
             if curve.peak is None
-            else f"{covariate.name}: mean direction {np.rad2deg(towards):.0f}°, resultant length {number(length, 2)} (orange line).",
+            else f"{covariate.name}: mean direction {np.rad2deg(towards):.0f}°, "
+            f"resultant length {number(length, 2)} (orange line).",
             f"Outer circle {number(curve.top, 2)}, the largest mean activation.",
             f"Grey ring: time spent, {number(least, 2)} to {number(most_s)} s per bin of {360 / len(angles):g}°.",
         )
@@ -207,13 +208,14 @@ class _LineTile(_TuningTile):
             f"{covariate.name}: no active bin here."
             if peak is None
             else f"{covariate.name}: largest mean at {chosen.labels[peak]}.",
-            f"{len(widths)} quantiles of the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split.",
+            f"{len(widths)} quantiles of the recording,",
+            f"each {number(float(curve.occupancy_s.min()))} s or more of this split.",
             "Grey: where the time was spent.",
         )
 
 
 def _within_reach(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Borders of quantiles with the two outermost, which hold the outliers, at most three times as wide as their neighbours."""
+    """Borders of quantiles; the outermost two, which hold outliers, at most three times as wide as their neighbours."""
     drawn = edges.copy()
     if len(edges) > 3:
         drawn[0] = max(edges[0], edges[1] - 3 * (edges[2] - edges[1]))
