@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -372,9 +373,9 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
         click.echo(f"\n{title}\n{table.to_string()}")
     click.echo()
     for sentence in run.about.get("verdict", []):
-        click.echo(click.wrap_text(f"- {sentence}", width=110, subsequent_indent="  "))
+        click.echo(textwrap.fill(f"- {sentence}", width=110, subsequent_indent="  ", break_on_hyphens=False))
     for note in run.about.get("notes", []):
-        click.echo(click.wrap_text(f"note: {note}", width=110, subsequent_indent="  "))
+        click.echo(textwrap.fill(f"note: {note}", width=110, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> None:

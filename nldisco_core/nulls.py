@@ -1,4 +1,4 @@
-"""What a score would be by chance: relabelled bins that keep the autocorrelation of behaviour, p values, false discoveries.
+"""What a score would be by chance: relabelled bins, p values and false discoveries.
 
 A null is a set of ways to give bins the labels of other bins. Which one is right depends on where the variable comes
 from: signals are shifted in a circle inside their session, conditions of a trial are permuted among trials, events and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -47,7 +48,8 @@ class Null:
     ----------
     name : ``circular shift``, ``trial permutation`` or ``within-trial shift``
     effective_shifts : number of independent relabellings the recording offers, at most one million
-    sources : for n draws gives n arrays (n_bins,) int64: the row whose label each row takes; the same each time it is asked
+    sources : for n draws gives n arrays (n_bins,) int64: the row whose label each row takes; the same each time it is
+        asked
     """
 
     name: str
@@ -60,8 +62,8 @@ class Null:
         if self.effective_shifts >= MIN_EFFECTIVE_SHIFTS:
             return None
         return (
-            f"{self.name}: {self.effective_shifts:.1f} effective independent relabellings; at least {MIN_EFFECTIVE_SHIFTS} "
-            "are needed for a p value. A longer recording, or more trials, has more"
+            f"{self.name}: {self.effective_shifts:.1f} effective independent relabellings; at least "
+            f"{MIN_EFFECTIVE_SHIFTS} are needed for a p value. A longer recording, or more trials, has more"
         )
 
 
@@ -71,12 +73,15 @@ def choose_null(
     """The null that suits where the variable comes from.
 
     Signals: `circular_shift`; conditions of a trial: `trial_permutation`; events and phases: `within_trial_shift`.
+    Outside of trials there is only the first.
 
     Parameters
     ----------
     usable : (n_bins,) rows the latents speak of
     tested : (n_bins,) rows the statistic is computed on
     """
+    if not (usable & covariate.defined & (data.trial != NO_TRIAL)).any():
+        return circular_shift(covariate, data, usable=usable, tested=tested, seed=seed)
     if covariate.source == "trial":
         return trial_permutation(covariate, data, usable=usable, tested=tested, seed=seed)
     if covariate.source in ("event", "phase"):
@@ -89,10 +94,10 @@ def circular_shift(
 ) -> Null:
     """Labels of each session turned in a circle by an amount of its own.
 
-    The usable rows where the variable is defined are laid end to end, so a shift never moves a gap onto tested rows. Shifts
-    closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session without any other keeps its labels,
-    which only makes the test more careful. The `effective_shifts` of the tested sessions multiply. The draws of a session
-    depend on the seed, the variable's name and the session's id, not on the order of the sessions.
+    The usable rows where the variable is defined are laid end to end, so a shift never moves a gap onto tested rows.
+    Shifts closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session without any other keeps
+    its labels, which only makes the test more careful. The `effective_shifts` of the tested sessions multiply. The
+    draws of a session depend on the seed, the variable's name and the session's id, not on the order of the sessions.
     """
     defined = usable & covariate.defined
     parts: list[tuple[NDArray[np.int64], int, tuple[int, int, int]]] = []
@@ -131,8 +136,8 @@ def trial_permutation(
 
     Parameters
     ----------
-    blocks : (n_bins,) block of each row; trials change labels only within the block of their first row, for sessions where
-        conditions came in blocks. None: the whole session is one block
+    blocks : (n_bins,) block of each row; trials change labels only within the block of their first row, for sessions
+        where conditions came in blocks. None: the whole session is one block
     """
     rows = np.flatnonzero(usable & covariate.defined & (data.trial != NO_TRIAL))
     session = data.session_of_bin[rows]
@@ -170,8 +175,8 @@ def within_trial_shift(
 ) -> Null:
     """Labels of each trial turned in a circle by an amount of its own, zero included.
 
-    All usable rows of a trial take part, those without a label too, which is the same as shifting its activations. A shift
-    of the whole session would leave trials of one length in step with each other.
+    All usable rows of a trial take part, those without a label too, which is the same as shifting its activations. A
+    shift of the whole session would leave trials of one length in step with each other.
     """
     rows = np.flatnonzero(usable & (data.trial != NO_TRIAL))
     session = data.session_of_bin[rows]
@@ -208,10 +213,10 @@ def within_trial_shift(
 def autocorrelation_time(values: NDArray[np.float64]) -> float:
     """Autocorrelation time of a series, in samples.
 
-    ``tau = 1 + 2 sum_k rho(k)**2`` over the lags before the autocorrelation first reaches zero, the channels' covariances
-    added before dividing: the correlation of two independent series that are both like this one varies as it would over
-    n / tau independent samples (Bartlett, Suppl. J. R. Stat. Soc. 8, 27, 1946). For an exponential decay it is the time to
-    1/e. A constant series has its own length, an empty one 1.
+    ``tau = 1 + 2 sum_k rho(k)**2`` over the lags before the autocorrelation first reaches zero, the channels'
+    covariances added before dividing: the correlation of two independent series that are both like this one varies as
+    it would over n / tau independent samples (Bartlett, Suppl. J. R. Stat. Soc. 8, 27, 1946). For an exponential
+    decay it is the time to 1/e. A constant series has its own length, an empty one 1.
 
     Parameters
     ----------
@@ -311,7 +316,7 @@ def _trajectory(covariate: Covariate) -> NDArray[np.float64]:
 
 def _rows_by_session(data: Binned, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
     offsets = data.row_offsets
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         yield np.flatnonzero(mask[start:stop]) + start
 
 

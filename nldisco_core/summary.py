@@ -256,8 +256,9 @@ def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], va
     sentences = []
     tuned, supported = value.get(("model", "n_tuned", variable)), value.get(("model", "n_supported", variable))
     if tuned is not None and supported is not None:
-        others = {name: value[name, "n_tuned", variable] for name in controls if (name, "n_tuned", variable) in value}
-        listing = f" ({', '.join(f'{called[name]} {count:.1f}' for name, count in others.items())})" if others else ""
+        others = [name for name in controls if (name, "n_tuned", variable) in value]
+        counts = ", ".join(f"{called[name]} {value[name, 'n_tuned', variable]:.1f}" for name in others)
+        listing = f" ({counts})" if others else ""
         sentences.append(
             f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} at q < .05, "
             f"mean over instances{listing}."
@@ -302,7 +303,8 @@ def _on_seeds(value: Values, called: Mapping[str, str], controls: list[str]) -> 
     )
     equal = [name for name, v in nulls.items() if v >= own - 0.02]
     if equal:
-        said += f" {_join(equal)} {'agrees' if len(equal) == 1 else 'agree'} as well: that alone is no evidence of ensembles."
+        verb = "agrees" if len(equal) == 1 else "agree"
+        said += f" {_join(equal)} {verb} as well: agreement alone is no evidence of ensembles."
     return [said]
 
 

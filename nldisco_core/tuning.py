@@ -1,12 +1,14 @@
 """How activations depend on a variable: conditions, tuning and polar curves with occupancy, and what is read off them.
 
-Columns of curves: the latents, for signed codes their positive halves followed by their negative halves (see `rectified`).
+Columns of curves: the latents, for signed codes their positive halves followed by their negative halves (see
+`rectified`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,7 @@ class Conditions:
 
     @property
     def n_conditions(self) -> int:
+        """Conditions there are, visited or not."""
         return len(self.labels)
 
     @property
@@ -74,7 +77,8 @@ class TuningCurves:
 
     Attributes
     ----------
-    mean : (n_columns, n_conditions) mean activation over the rows of each condition, silent ones included; NaN where unvisited
+    mean : (n_columns, n_conditions) mean activation over the rows of each condition, silent ones included; NaN where
+        unvisited
     n_bins : (n_conditions,) rows of each condition: the occupancy, counted from zero
     conditions : the conditions
     """
@@ -208,18 +212,18 @@ def _unit(covariate: Covariate) -> str:
 def _numbers(values: NDArray[np.float64]) -> list[str]:
     """Numbers to a hundredth of their smallest step or better."""
     step = np.diff(values).min(initial=np.inf, where=np.diff(values) > 0)
-    decimals = max(0, 2 - int(np.floor(np.log10(step)))) if np.isfinite(step) else 3
-    texts = (f"{value:.{decimals}f}" for value in np.round(values, decimals) + 0.0)
+    decimals = int(np.clip(2 - np.floor(np.log10(step)), 0, 15)) if np.isfinite(step) else 3
+    texts = (f"{value:z.{decimals}f}" for value in values)
     return [text.rstrip("0").rstrip(".") if "." in text else text for text in texts]
 
 
 def _spans(edges: NDArray[np.float64]) -> Iterator[tuple[str, str]]:
     texts = _numbers(edges)
-    return zip(texts[:-1], texts[1:], strict=True)
+    return pairwise(texts)
 
 
 def one_per_channel(covariate: Covariate) -> tuple[Covariate, ...]:
-    """The variables that are mapped for a covariate: itself, or one ``name.channel`` per channel if it is no position."""
+    """The variables mapped for a covariate: itself, or one ``name.channel`` per channel if it is no position."""
     if covariate.kind == "position" or len(covariate.channels) == 1:
         return (covariate,)
     return tuple(
@@ -231,7 +235,8 @@ def one_per_channel(covariate: Covariate) -> tuple[Covariate, ...]:
 def rectified(space: LatentSpace, instance: int) -> sparse.csc_array:
     """(n_rows, n_columns) float64 activations above zero, by column; what means nothing is left out.
 
-    Non-negative codes: a column per latent. Signed codes: ``max(a, 0)`` of every latent, then ``max(-a, 0)`` of every latent.
+    Non-negative codes: a column per latent. Signed codes: ``max(a, 0)`` of every latent, then ``max(-a, 0)`` of every
+    latent.
     """
     code = space.csc(instance).astype(np.float64)
     parts = [_positive(code)] if space.code_kind == "nonnegative" else [_positive(code), _positive(-code)]
@@ -322,7 +327,12 @@ def resultant_length(curves: NDArray[np.float64], angles: NDArray[np.float64]) -
 
 
 def preferred_direction(curves: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_columns,) angle (rad, in [0, 2 pi)) of the resultant of each curve; NaN for silent ones. Arguments as above."""
+    """(n_columns,) angle (rad, in [0, 2 pi)) of the resultant of each curve; NaN for silent ones.
+
+    Parameters
+    ----------
+    curves, angles : as in `resultant_length`
+    """
     direction = np.mod(np.angle(_resultant(curves, angles)), 2 * np.pi)
     return np.where(np.nansum(curves, axis=1) > 0, direction, np.nan)
 
@@ -334,9 +344,10 @@ def _resultant(curves: NDArray[np.float64], angles: NDArray[np.float64]) -> NDAr
 def mutual_information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """(...,) bits that two discrete variables tell of each other, corrected for the bias of small samples.
 
-    ``sum p(x, y) log2(p(x, y) / (p(x) p(y)))`` plus the Miller-Madow correction ``(K_x + K_y - K_xy - 1) / (2 n ln 2)``,
-    where K are the numbers of values that occur (Miller, Information Theory in Psychology, 1955). The correction takes rows
-    for independent, so that it is too small for autocorrelated ones; estimates can fall below zero. NaN without rows.
+    ``sum p(x, y) log2(p(x, y) / (p(x) p(y)))`` plus the Miller-Madow correction ``(K_x + K_y - K_xy - 1) / (2 n ln
+    2)``, where K are the numbers of values that occur (Miller, Information Theory in Psychology, 1955). The
+    correction takes rows for independent, so that it is too small for autocorrelated ones; estimates can fall below
+    zero. NaN without rows.
 
     Parameters
     ----------
@@ -374,7 +385,7 @@ def halves(rows: NDArray[np.bool_], data: Binned) -> tuple[NDArray[np.bool_], ND
     """The earlier and the later half of the chosen rows of every session, as two (n_bins,) masks."""
     first = np.zeros_like(rows)
     offsets: Sequence[int] = data.row_offsets.tolist()
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         chosen = np.flatnonzero(rows[start:stop]) + start
         first[chosen[: len(chosen) // 2]] = True
     return first, rows & ~first

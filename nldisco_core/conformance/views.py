@@ -122,8 +122,8 @@ def check_two_builds_share_no_state(subject: ViewSubject) -> None:
 
 
 def _selection(run: Run, latent: int | None) -> Selection:
-    names = run.binned.covariate_names
-    return Selection(run=run.name, latent=latent, variable=names[0] if names else None)
+    sign = 1 if run.latents.main.code_kind == "signed" else 0
+    return Selection(run=run.name, latent=latent, sign=sign, variable=next(iter(run.counts.covariate_names), None))
 
 
 class _Rendered:

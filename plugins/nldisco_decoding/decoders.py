@@ -28,7 +28,7 @@ RIDGE_PENALTIES = np.logspace(-2, 6, 9)
 
 
 def nearest(train: NDArray[np.float64], held_out: NDArray[np.float64], n_neighbours: int) -> NDArray[np.int64]:
-    """(n_held_out, k) training bins nearest to each held-out bin in euclidean distance, k at most the bins there are."""
+    """(n_held_out, k) training bins nearest to each held-out bin in euclidean distance, k at most the bins given."""
     search = NearestNeighbors(n_neighbors=min(n_neighbours, len(train)), algorithm="brute").fit(train)
     return np.asarray(search.kneighbors(held_out, return_distance=False), dtype=np.int64)
 
@@ -76,8 +76,8 @@ def ridge(
 
     Parameters
     ----------
-    targets : (n_versions, n_train, n_targets) the variable as it was, then relabelled. The penalty is chosen for the former,
-        by leaving out one training bin at a time (generalised cross-validation), and serves all
+    targets : (n_versions, n_train, n_targets) the variable as it was, then relabelled. The penalty is chosen for the
+        former, by leaving out one training bin at a time (generalised cross-validation), and serves all
     """
     chosen = make_pipeline(StandardScaler(), RidgeCV(RIDGE_PENALTIES)).fit(train, targets[0])
     model = make_pipeline(StandardScaler(), Ridge(alpha=chosen[-1].alpha_))

@@ -1,4 +1,4 @@
-"""The decoding mapper: how well each variable is read from all latents of an instance on bins they were not fitted on."""
+"""The decoding mapper: how well each variable is read from all latents of an instance on held-out bins."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ N_LOGISTIC_SHIFTS = 9
 
 
 class Decoding:
-    """Decodes variables from all latents of an instance together (latent null), fitted on train, scored on what was held out.
+    """Decodes variables from all latents of an instance together, fitted on train, scored on the other splits.
 
     - circular: kNN of (sine, cosine): ``r2`` and ``median_error_deg``
     - linear, position: kNN and ridge: ``r2``
     - discrete: kNN (most frequent class) and logistic regression: ``balanced_accuracy``
 
-    One row per (instance, variable, split, ``method``). Distances are euclidean on the activations as they are: their scale is
-    part of the code, and giving every latent the same spread lets rare and noisy ones speak as loud as the rest. ``p`` and
-    ``null_mean`` come from the same decoder on the variable relabelled by the null that suits it, train and held-out bins
-    alike; logistic regression, which has to be fitted anew, is tried on the first nine relabellings only.
+    One row per (instance, variable, split, ``method``), latent null. Distances are euclidean on the activations as
+    they are: their scale is part of the code, and giving every latent the same spread lets rare and noisy ones speak
+    as loud as the rest. ``p`` and ``null_mean`` come from the same decoder on the variable relabelled by the null
+    that suits it, train and held-out bins alike; logistic regression, which has to be fitted anew, is tried on the
+    first nine relabellings only.
     """
 
     def __init__(self, config: DecodingConfig) -> None:
@@ -125,7 +126,11 @@ class _Task:
     @classmethod
     def of(cls, covariate: Covariate, space: LatentSpace, data: Binned, config: DecodingConfig, seed: int) -> _Task:
         usable = covariate.defined if space.defined is None else covariate.defined & space.defined
-        by_split = {split: _spread(usable & (data.split == code), config.max_rows) for code, split in enumerate(SPLITS)}
+        order = _by_session_id(data)
+        by_split = {
+            split: _spread(order[(usable & (data.split == code))[order]], config.max_rows)
+            for code, split in enumerate(SPLITS)
+        }
         train = by_split.pop("train")
         held_out = np.concatenate(list(by_split.values()))
         if not len(train) or not len(held_out):
@@ -203,9 +208,14 @@ class _Task:
             yield row, part
 
 
-def _spread(mask: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    """Rows of a mask, at most so many, evenly spread."""
-    rows = np.flatnonzero(mask)
+def _by_session_id(data: Binned) -> NDArray[np.int64]:
+    """All rows in the order of their sessions' ids: among equally near neighbours the first ones are taken."""
+    rank = np.argsort(np.argsort([session.session_id for session in data.sessions]))
+    return np.argsort(rank[data.session_of_bin], kind="stable")
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of the rows, evenly spread."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 

@@ -152,7 +152,7 @@ class Trainer:
                     break
                 if monitor.checkpoint_due():
                     monitor.checkpoint(lambda folder: write_checkpoint(self.checkpoint(), folder))
-        self._require_finite(torch.stack([tensor.sum() for tensor in self.parameters.trained().values()])[None])
+        self._require_finite(torch.stack([tensor.flatten(1).sum(1) for tensor in self.parameters.trained().values()])[None])
         return Trained(
             parameters=self.parameters.detached("cpu"),
             history=self.history,
@@ -224,14 +224,15 @@ class Trainer:
         message = f"loss {loss:.3g}, L0 {float(l0.mean()):.2f}, dead {float(dead_share.mean()):.0%}"
         monitor.progress(self.step, self.total_steps, message)
 
-    def _require_finite(self, losses: Tensor) -> None:
-        broken = ~torch.isfinite(losses).all(dim=1)
+    def _require_finite(self, values: Tensor) -> None:
+        """Refuse values (n_steps, n_parts, n_instances) of the last steps that are not finite."""
+        broken = ~torch.isfinite(values).all(dim=1)
         if bool(broken.any()):
             index, instance = torch.nonzero(broken)[0].tolist()
-            step = self.step - len(losses) + index + 1
+            step = self.step - len(values) + index + 1
             raise Diverged(
-                f"the loss of instance {instance} (seed {self.config.seeds[instance]}) is not finite at step {step} of "
-                f"{self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set grad_clip"
+                f"loss or parameters of instance {instance} (seed {self.config.seeds[instance]}) are not finite at step "
+                f"{step} of {self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set grad_clip"
             )
 
     def _notes(self) -> tuple[str, ...]:
@@ -255,14 +256,13 @@ class Trainer:
         return loss if loss > 0 else 1.0
 
     def _make_optimiser(self) -> torch.optim.Adam:
-        """Adam with a rate for weights and one, scaled by the spread of the data, for biases."""
-        spread = float(
-            torch.square(self.examples.values - self.examples.mean.to(self.examples.values.device)).mean().sqrt()
-        )
-        rates = {"encoder": 1.0, "decoder": 1.0, "encoder_bias": spread or 1.0, "decoder_bias": spread or 1.0}
+        """Adam with one rate for weights, and for biases rates on the scale of what they are added to."""
+        variance = float(torch.square(self.examples.values - self.examples.mean.to(self.silent_steps.device)).mean())
+        spread = variance**0.5 or 1.0  # of one unit; that of a pre-activation is the norm over units
+        rates = {"encoder_bias": spread * self.examples.n_units**0.5, "decoder_bias": spread}
         return torch.optim.Adam(
             [
-                {"params": [tensor], "lr": self.config.lr, "peak_lr": self.config.lr * rates[name]}
+                {"params": [tensor], "lr": self.config.lr, "peak_lr": self.config.lr * rates.get(name, 1.0)}
                 for name, tensor in self.parameters.trained().items()
             ],
             fused=True,

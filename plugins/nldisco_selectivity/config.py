@@ -21,10 +21,10 @@ class SelectivityConfig(Config):
     variables : names of the variables to map, None for all of the data
     n_quantiles, n_circular, n_position : conditions of a linear and a circular variable, side of the grid of a position
     n_shifts : relabellings drawn for each p; 0 for none
-    splits : bins that are scored. On the first the conditions are cut and the preferred one is chosen, the last is tested;
-        ``all`` takes every bin, whatever its split
-    min_activation_frac, top_n : a row is marked ``top`` where the latent is among the `top_n` of its condition by Youden's J,
-        of those active in at least this share of the condition's bins, on the first split
+    splits : bins that are scored. On the first the conditions are cut and the preferred one is chosen, the last is
+        tested; ``all`` takes every bin, whatever its split
+    min_activation_frac, top_n : a row is marked ``top`` where the latent is among the `top_n` of its condition by
+        Youden's J, of those active in at least this share of the condition's bins, on the first split
     """
 
     variables: tuple[str, ...] | None = None

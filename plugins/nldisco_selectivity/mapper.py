@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nldisco_core.binned import SPLITS, Binned, Covariate
+from nldisco_core.binned import NO_TRIAL, SPLITS, Binned, Covariate
 from nldisco_core.errors import DataError, IncompatibleData
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
@@ -44,8 +44,8 @@ class Selectivity:
     """Scores every latent of every instance against every condition of the variables.
 
     The table has a row per (instance, latent, sign, variable, condition, split) with the scores of
-    `nldisco_selectivity.scores.score`; ``top`` marks the best latents of a condition. A row with condition null speaks of the
-    whole variable:
+    `nldisco_selectivity.scores.score`; ``top`` marks the best latents of a condition. A row with condition null
+    speaks of the whole variable:
 
     - ``preferred`` is the condition with the largest MCC on the first split; the scores are those of this condition
     - ``p`` is the chance of ``max_mcc``, the largest MCC of all conditions, on the last split, against `n_shifts`
@@ -114,7 +114,7 @@ class _Task:
     def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> _Task:
         if space.row_kind != "bin" or space.n_rows != data.n_bins:
             raise IncompatibleData(
-                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins the latents were made of"
+                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
             )
         usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
         rows: dict[str, NDArray[np.bool_]] = {split: usable & _rows_of_split(data, split) for split in config.splits}
@@ -173,7 +173,7 @@ def _map_variable(task: _Task, covariate: Covariate, seed: int) -> _Found:
     )
     if chosen.n_conditions > MAX_CONDITIONS:
         raise DataError(f"{chosen.n_conditions} conditions; at most {MAX_CONDITIONS} are mapped. Group its values")
-    by_trial = covariate.source != "signal"
+    by_trial = covariate.source != "signal" and bool((task.data.trial != NO_TRIAL).any())
     scores = {
         split: score(
             task.active[split],

@@ -1,7 +1,7 @@
 """Scores of every latent against every condition in one pass over the active bins.
 
-A *column* is one latent of one instance (for signed codes one half of it); silent bins enter every score as zeros without
-being touched. Bins where the variable is not defined count neither inside nor outside of any condition.
+A *column* is one latent of one instance (for signed codes one half of it); silent bins enter every score as zeros
+without being touched. Bins where the variable is not defined count neither inside nor outside of any condition.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def large_enough(n_on: NDArray[np.int64]) -> NDArray[np.bool_]:
 def max_mcc(counts: NDArray[np.int64], n_on: NDArray[np.int64]) -> NDArray[np.float64]:
     """(n_columns,) largest Matthews correlation with one of the conditions that are `large_enough`.
 
-    0 for columns that never or always are active, and where no condition is large enough. Youden's J would let conditions of
-    few bins reach 1 by chance and hide everything else; this correlation weighs a condition by its bins.
+    0 for columns that never or always are active, and where no condition is large enough. Youden's J would let
+    conditions of few bins reach 1 by chance and hide everything else; this correlation weighs a condition by its
+    bins.
 
     Parameters
     ----------
@@ -145,13 +146,15 @@ def score(
     ``selectivity = coverage/(coverage + 1 - specificity)``, ``youden = coverage + specificity - 1``,
     ``mcc = (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN))`` (Matthews 1975), ``lift = precision/P(condition)``,
     ``auroc = P(a_on > a_off) + P(a_on = a_off)/2`` from average ranks, ``mean_on`` and ``mean_off``, and
-    ``cohens_d = (mean_on - mean_off)/sqrt((sd_on² + sd_off²)/2)`` with population sd, for at least 5 bins inside and 20 outside.
+    ``cohens_d = (mean_on - mean_off)/sqrt((sd_on² + sd_off²)/2)`` with population sd, for at least 5 bins inside and
+    20 outside.
 
-    ``n_active`` counts active bins of the condition. ``n_visits`` counts visits of the condition during which the column was
-    active, a visit being a run of consecutive bins of that condition that ends at a gap and where the trial changes; over the
-    whole variable it counts runs of consecutive active bins, or, for what trials say (`by_trial`), trials with an active bin.
-    ``mutual_information`` (bits, Miller-Madow) is that of the condition with the activation cut into 8 levels: silent, and 7
-    with as many active bins each. ``stability`` is Pearson's r of the tuning curves of the two halves.
+    ``n_active`` counts active bins of the condition. ``n_visits`` counts visits of the condition during which the
+    column was active, a visit being a run of consecutive bins of that condition that ends at a gap and where the
+    trial changes; over the whole variable it counts runs of consecutive active bins, or, for what trials say
+    (`by_trial`), trials with an active bin. ``mutual_information`` (bits, Miller-Madow) is that of the condition with
+    the activation cut into 8 levels: silent, and 7 with as many active bins each. ``stability`` is Pearson's r of the
+    tuning curves of the two halves.
 
     A score that is not defined is NaN, and all are for a column that is never active.
 
@@ -282,7 +285,7 @@ def _runs(codes: NDArray[np.int32], segments: NDArray[np.int32]) -> NDArray[np.i
 
 
 def _starts(active: Active, group: NDArray[Any]) -> NDArray[np.bool_]:
-    """(n_active,) whether an active bin is the first of its column in its group of rows; groups ascend with the rows."""
+    """(n_active,) whether an active bin is the first of its column in its group; groups ascend with the rows."""
     first = np.ones(len(active.rows), dtype=bool)
     first[1:] = (np.diff(active.columns) != 0) | (np.diff(group[active.rows]) != 0)
     return first

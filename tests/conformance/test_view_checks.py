@@ -22,7 +22,7 @@ DATA = toy_binned()
 
 def run(*mappings: str) -> Any:
     """As much of a run as these views read."""
-    return SimpleNamespace(name="toy", binned=DATA, latents=toy_latents(DATA), mappings=mappings)
+    return SimpleNamespace(name="toy", counts=DATA, latents=toy_latents(DATA), mappings=mappings)
 
 
 class Live:

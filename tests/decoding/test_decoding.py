@@ -202,11 +202,10 @@ def test_most_rows_are_spread_over_the_split(data: Binned) -> None:
 
 def test_order_of_sessions_is_irrelevant() -> None:
     data = toy_binned(n_bins=900, n_sessions=2)
-    tables = [
-        decoded(d, graded(d), variables=["heading", "speed"]).table
-        for d in (data, replace(data, sessions=data.sessions[::-1]))
-    ]
-    pd.testing.assert_frame_equal(*tables, rtol=1e-6)
+    swapped = replace(data, sessions=data.sessions[::-1])
+    for latents in (graded, toy_latents):  # the latter are whole numbers: many neighbours are equally near
+        tables = [decoded(d, latents(d), max_rows=300).table for d in (data, swapped)]
+        pd.testing.assert_frame_equal(*tables, rtol=1e-6)
 
 
 def test_same_seed_gives_the_same_table(data: Binned) -> None:

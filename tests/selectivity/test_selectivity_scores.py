@@ -1,4 +1,4 @@
-"""Every score against a plain loop or scikit-learn, on inputs with undefined rows, silent columns, ties and lone bins."""
+"""Every score against a plain loop or scikit-learn, with undefined rows, silent columns, ties and lone bins."""
 
 from __future__ import annotations
 

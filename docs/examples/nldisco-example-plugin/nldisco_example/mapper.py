@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -43,7 +41,7 @@ class Correlation:
             sources = [] if null.refusal else list(null.sources(self.config.n_draws))
             for instance in range(space.n_instances):
                 for sign in signs:
-                    activity = space.dense(instance)[rows]
+                    activity = space.dense(instance)[rows].astype(np.float64)
                     rectified = np.maximum(sign * activity, 0) if sign else activity
                     r = correlation(rectified, variable.values[rows, 0])
                     chance = [np.abs(correlation(rectified, variable.values[source][rows, 0])) for source in sources]
@@ -54,7 +52,7 @@ class Correlation:
         return MapperResult(table=table, notes=tuple(notes))
 
 
-def correlation(activity: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def correlation(activity: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n_latents,) Pearson r of (n_rows, n_latents) activity with (n_rows,) values; NaN where a latent never varies."""
     a, v = activity - activity.mean(axis=0), values - values.mean()
     scale = np.sqrt(np.square(a).sum(axis=0) * np.square(v).sum())

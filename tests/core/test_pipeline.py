@@ -1,0 +1,135 @@
+"""The pipeline gives models training rows only, matches controls, and keeps what it did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nldisco_core
+from nldisco_core import pipeline
+from nldisco_core.binned import SPLITS, Binned
+from nldisco_core.composition import compose, plan
+from nldisco_core.conformance.toy_dataset import toy_run
+from nldisco_core.errors import ConfigError, IncompatibleData
+from nldisco_core.preprocessing import preprocess
+from nldisco_core.provenance import fingerprint
+
+pytestmark = pytest.mark.usefixtures("toys")
+SHORT = "dataset.duration_s=60.0"
+
+
+def test_statistics_come_from_training_bins_only() -> None:
+    counts, data = pipeline.load_binned(
+        plan(compose(dataset="toy", model="pca", assignments=[SHORT, "preprocess.normalise=z-score"]))
+    )
+    session = counts.sessions[0]
+    changed = session.activity.copy()
+    changed[session.split != SPLITS.index("train")] += 7
+    other = preprocess(
+        replace(counts, sessions=(replace(session, activity=changed),)), smooth_s=None, normalise="z-score"
+    )
+    np.testing.assert_array_equal(other.preprocessing.statistics[0].scale, data.preprocessing.statistics[0].scale)
+    np.testing.assert_array_equal(other.preprocessing.statistics[0].offset, data.preprocessing.statistics[0].offset)
+
+
+def test_a_model_is_fitted_on_training_rows_and_validated_on_validation_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[int]] = {}
+    pca = nldisco_core.get("model", "pca")
+    fit = pca.fit
+
+    def watched(self: object, train: Binned, *, validation: Binned, monitor: object) -> object:
+        seen["train"], seen["validation"] = set(train.split.tolist()), set(validation.split.tolist())
+        return fit(self, train, validation=validation, monitor=monitor)
+
+    monkeypatch.setattr(pca, "fit", watched)
+    toy_run(tmp_path, model="pca", assignments=[SHORT])
+    assert seen == {"train": {SPLITS.index("train")}, "validation": {SPLITS.index("validation")}}
+
+
+def test_controls_take_size_and_sparsity_of_the_model(tmp_path: Path) -> None:
+    run = toy_run(
+        tmp_path,
+        model="matryoshka-sae",
+        controls=["pca", "nmf", "units-omp", "random-encoder"],
+        assignments=[SHORT, "model.epochs=3", "model.levels={3=1,5=2}", "model.seeds=[0,1]"],
+    )
+    assert run.part("nmf").latents.main.n_latents == 5
+    assert run.part("pca").latents.main.n_latents == 5
+    assert run.part("units-omp").record["config"]["k"] == round(
+        run.metrics.query("model == 'model' and split == 'validation' and level == 1")["l0_mean"].mean()
+    )
+    random = run.part("random-encoder")
+    assert random.latents.main.level_sizes == (3, 5)
+    assert random.record["config"]["seeds"] == [0, 1]
+    assert set(run.table("seed_match")["model"]) >= {"model", "random-encoder", "nmf"}
+    assert set(run.table("copies")["model"]) == {"model", *run.controls}
+
+
+def test_a_control_keeps_what_was_set_for_it(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, model="pca", controls=["nmf"], assignments=[SHORT, "controls.nmf.n_latents=2"])
+    assert run.part("nmf").latents.main.n_latents == 2
+
+
+def test_smoothing_that_crosses_the_gap_between_blocks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"split\.gap_s"):
+        toy_run(tmp_path, model="pca", assignments=[SHORT, "preprocess.smooth_s=0.3"])
+    toy_run(tmp_path, model="pca", assignments=[SHORT, "preprocess.smooth_s=0.3", "bin.trials=trials"])
+
+
+def test_sessions_with_other_units_are_refused_by_models_that_stack_them(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleData, match="share their units"):
+        pipeline._require(
+            nldisco_core.registry().listed("model", "pca"),
+            replace(_two(6), sessions=(_two(6).sessions[0], _two(5).sessions[0])),
+        )
+
+
+def _two(n_units: int) -> Binned:
+    return pipeline.load_binned(
+        plan(compose(dataset="toy", model="pca", assignments=[SHORT, f"dataset.n_units={n_units}"]))
+    )[0]
+
+
+def test_several_sessions_run_together(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, model="nmf", mappers=["selectivity"], assignments=[SHORT, "dataset.n_sessions=2"])
+    assert [session.session_id for session in run.binned.sessions] == ["toy-1", "toy-2"]
+    assert run.latents.main.session_ids == ("toy-1", "toy-2")
+
+
+def test_the_fingerprint_moves_with_any_of_the_data() -> None:
+    counts = _two(6)
+    session = counts.sessions[0]
+    first = fingerprint(counts)
+    activity = session.activity.copy()
+    activity[3, 2] += 1
+    assert fingerprint(replace(counts, sessions=(replace(session, activity=activity),))) != first
+    assert fingerprint(replace(counts, sessions=(replace(session, split=np.roll(session.split, 1)),))) != first
+    assert fingerprint(_two(6)) == first
+
+
+def test_python_gives_the_same_run_as_the_command_line(tmp_path: Path) -> None:
+    run = nldisco_core.run(
+        "toy",
+        model="pca",
+        mappers=["selectivity"],
+        settings={"dataset": {"duration_s": 60.0}},
+        runs_dir=tmp_path,
+        quiet=True,
+    )
+    assert run.mapping("selectivity").table["variable"].nunique() > 1
+    model = run.model.load_model()
+    np.testing.assert_array_equal(model.transform(run.binned).main.dense(), run.latents.main.dense())
+
+
+def test_mapping_a_run_again_replaces_the_older_mapping_and_keeps_the_rest(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, model="raw-units", controls=["pca"], mappers=["selectivity"], assignments=[SHORT])
+    before = len(run.mapping("selectivity").table)
+    again = nldisco_core.map_run(run, "selectivity", settings={"variables": ["heading"], "n_shifts": 20})
+    assert len(again.mapping("selectivity").table) < before
+    assert again.about["mappers"]["selectivity"]["config"]["variables"] == ["heading"]
+    assert again.part("pca").mapping("selectivity").table["variable"].unique().tolist() == ["heading"]
