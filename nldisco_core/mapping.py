@@ -47,7 +47,8 @@ class MapperResult:
 
     Attributes
     ----------
-    table : one row per (instance, latent, variable, condition, split), columns `MAPPING_COLUMNS` and any further scores
+    table : one row per (instance, latent, sign, variable, condition, split), told apart further by `statistic` where a
+        mapper has several; columns `MAPPING_COLUMNS` and any further scores
     arrays : curves, maps, occupancies and matches by name; a name says what it holds, such as ``head_direction/curve``
     notes : sentences a reader of the table must know (refused tests, excluded variables and why)
 

@@ -260,8 +260,8 @@ def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], va
         counts = ", ".join(f"{called[name]} {value[name, 'n_tuned', variable]:.1f}" for name in others)
         listing = f" ({counts})" if others else ""
         sentences.append(
-            f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} at q < .05, "
-            f"mean over instances{listing}."
+            f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} "
+            f"at q < .05, mean over instances{listing}."
         )
     sharp = {
         name: value[name, "n_sharp", variable] for name in ("model", *controls) if (name, "n_sharp", variable) in value

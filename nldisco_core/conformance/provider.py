@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nldisco_core.conformance.checks import CheckResult
 from nldisco_core.conformance.datasets import check_dataset
@@ -14,7 +14,9 @@ from nldisco_core.conformance.views import check_view
 from nldisco_core.errors import PluginLoadError
 from nldisco_core.plugins import Listed
 from nldisco_core.providers import Preset
-from nldisco_core.runs import Run
+
+if TYPE_CHECKING:
+    from nldisco_core.runs import Run
 
 __all__ = ["check_provider"]
 

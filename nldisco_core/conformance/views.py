@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nldisco_core.conformance.checks import CheckResult, Make, NotApplicable, expect, run_checks
 from nldisco_core.interfaces import LiveView, View
-from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+
+if TYPE_CHECKING:
+    from nldisco_core.runs import Run
 
 __all__ = [
     "VIEW_CHECKS",

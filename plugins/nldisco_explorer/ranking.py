@@ -21,8 +21,9 @@ def ranked(reads: Readings, place: Place) -> pd.DataFrame:
     out.
     """
     selection = place.selection
+    nothing = pd.DataFrame({KEY: [], "latent": [], "sign": [], "note": []})
     if place.mapper is None or not reads.is_mapped(selection.model, place.mapper):
-        return pd.DataFrame({KEY: [], "latent": [], "sign": [], "note": []})
+        return nothing
     table = reads.mapping(selection.model, place.mapper).table
     chosen = table[
         table["latent"].notna()
@@ -31,17 +32,14 @@ def ranked(reads: Readings, place: Place) -> pd.DataFrame:
         & (table["split"] == selection.split)
         & (table["condition"].isna() if place.condition is None else table["condition"] == place.condition)
     ]
+    if not len(chosen):
+        return nothing
     chosen = chosen.assign(key=chosen.index, note=_notes(reads, place, chosen))
-    by = [
-        (name, name == "q")
-        for name in ("q", "youden", "mutual_information", "auroc")
-        if name in chosen and chosen[name].notna().any()
-    ]
-    if place.condition is not None:
-        by = [item for item in by if item[0] != "q"]
-    ordered = (
-        chosen.sort_values([name for name, _ in by], ascending=[up for _, up in by], kind="stable") if by else chosen
-    )
+    if (chosen["sign"] != 0).any():
+        chosen.insert(chosen.columns.get_loc("latent") + 1, "half", chosen["sign"].map({1: "+", -1: "−"}))
+    first = ("q", "youden", "mutual_information", "auroc") if place.condition is None else ("youden", "auroc")
+    by = [name for name in first if name in chosen and chosen[name].notna().any()]
+    ordered = chosen.sort_values(by, ascending=[name == "q" for name in by], kind="stable") if by else chosen
     if "supported" in ordered:
         ordered = ordered.sort_values("supported", ascending=False, kind="stable")
     return ordered.dropna(axis=1, how="all").reset_index(drop=True)

@@ -90,7 +90,7 @@ class MatryoshkaConfig(SparseCodeConfig):
         `hold`, then falls along a cosine to `final_lr` of its peak
     epochs : passes over the training bins
     dead_after : share of an epoch without activity at the deepest level after which a latent counts as dead
-    aux_k : dead latents that reconstruct the residual of one bin; None takes an eighth of each level, at least 1
+    aux_k : dead latents that reconstruct the residual of one bin; None takes half of each level
     aux_coefficient : weight of that auxiliary loss; 0 turns revival off
     grad_clip : largest norm of one instance's gradient, None for no limit
     """

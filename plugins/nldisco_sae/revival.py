@@ -43,25 +43,34 @@ def auxiliary_loss(
     activations, so that a latent that never fires still gets a gradient). Only dead latents receive any; without them
     the value is constant.
 
+    Decoder rows learn from positive codes only. Otherwise rows of latents far below zero would turn until their negative
+    codes cancel, which reconstructs the residual well enough that nothing lifts them.
+
     Parameters
     ----------
     pre_activations : (n_instances, n_rows, n_latents)
     dead : (n_instances, n_latents) bool
     decoder : (n_instances, n_latents, n_units)
     residuals : per level (n_instances, n_rows, n_units), outside the graph, 0 where not observed
-    aux_k : None takes an eighth of each level, at least 1
+    aux_k : None takes half of each level
     observed : as in `mean_loss`
     """
     candidates = pre_activations.masked_fill(~dead[:, None], -torch.inf)
     total = torch.zeros(len(dead), device=dead.device)
     for size, residual in zip(level_sizes, residuals, strict=True):
-        k = min(aux_k or max(size // 8, 1), size)
+        k = min(aux_k or max(size // 2, 1), size)
         largest, latents = torch.topk(candidates[..., :size], k, dim=-1, sorted=False)
         largest = largest.masked_fill(torch.isneginf(largest), 0)
         codes = torch.zeros_like(candidates[..., :size]).scatter(-1, latents, largest)
-        error = torch.square(residual - codes @ decoder[:, :size])
+        error = torch.square(residual - _decode(codes, decoder[:, :size]))
         error = error if observed is None else error * observed
         spread = torch.square(residual - residual.mean(dim=1, keepdim=True)).sum(dim=(1, 2))
         tiny = torch.finfo(spread.dtype).tiny  # nothing is left over: nothing to learn
         total = total + torch.where(spread > tiny, error.sum(dim=(1, 2)) / spread.clamp(min=tiny), 0)
     return total
+
+
+def _decode(codes: Tensor, decoder: Tensor) -> Tensor:
+    """``codes @ decoder``, with a gradient for the decoder from positive codes only."""
+    fixed = decoder.detach()
+    return codes @ fixed + torch.relu(codes).detach() @ (decoder - fixed)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 HEADING = ".page-latent section h2"
@@ -72,16 +72,23 @@ class Visit:
         self.page.locator(HEADING).filter(has_text=re.compile(rf"^Latent {latent}\b")).wait_for(timeout=20_000)
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    made = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def visit(chromium: Browser, explorer_url: str) -> Iterator[Visit]:
-    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+def visit(context: BrowserContext, explorer_url: str) -> Iterator[Visit]:
     made = Visit(context.new_page(), explorer_url)
     yield made
-    context.close()
+    made.page.close()
     assert made.complaints == []
 
 
 def row(visit: Visit, position: int) -> tuple[Any, int]:
+    visit.page.locator(".page-latent .tabulator-selected").wait_for()
     cell = visit.page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").nth(position)
     return cell, int(cell.inner_text())
 
@@ -187,9 +194,9 @@ def test_run_without_mappings_says_how_to_get_one(visit: Visit) -> None:
     assert len(visit.data("polar-outline")["x"]) == 61
 
 
-def test_two_sessions_do_not_see_each_others_selection(visit: Visit, chromium: Browser) -> None:
+def test_two_sessions_do_not_see_each_others_selection(visit: Visit, context: BrowserContext) -> None:
     visit.open("?latent=3")
-    other = Visit(chromium.new_page(), visit.url)
+    other = Visit(context.new_page(), visit.url)
     other.open("?latent=9")
     cell, latent = row(other, 12)
     cell.click()

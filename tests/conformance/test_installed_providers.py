@@ -34,11 +34,6 @@ QUICK: dict[tuple[str, str], dict[str, Any]] = {
     ("mapper", "selectivity"): {"n_shifts": 99},
     ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400},
 }
-EXPECTED = {
-    ("mapper", "decoding"): {
-        "order_of_sessions_is_irrelevant": "of equally near bins, such as silent ones, the first rows are taken"
-    }
-}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +116,7 @@ def by_name(listed: Listed) -> str:
 def test_an_installed_provider_conforms(listed: Listed, nwb_file: Path) -> None:
     key = (listed.kind, listed.name)
     settings = {"path": str(nwb_file)} if key == ("dataset", "nwb") else QUICK.get(key)
-    results = check_provider(listed, settings, expected_failures=EXPECTED.get(key))
+    results = check_provider(listed, settings)
     assert all(result.passed for result in results), "\n".join(map(str, results))
 
 
@@ -145,4 +140,4 @@ def test_one_latent_of_one_unit_works(name: str, settings: dict[str, Any]) -> No
 
 
 def test_settings_for_tests_name_providers_that_exist() -> None:
-    assert {*QUICK, *EXPECTED} <= set(INSTALLED)
+    assert set(QUICK) <= set(INSTALLED)

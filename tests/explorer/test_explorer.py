@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pandas as pd
+import pytest
+
+from nldisco_core import plugins
+from nldisco_core.conformance import check_view
+from nldisco_core.hookspecs import hookimpl
+from nldisco_core.plugins import registry
+from nldisco_core.providers import Provider
+from nldisco_core.runs import Run
+from nldisco_explorer import app, explore
+from nldisco_explorer.host import Tile, tiles_of
+from nldisco_explorer.links import start_place
+from nldisco_explorer.readings import readings
+from nldisco_explorer.server import ServeError, open_server
+from nldisco_explorer.shell import Shell
+
+OWN_VIEWS = [listed.name for listed in registry().providers("view") if listed.plugin.name == "explorer"]
+plugins.use(None)
+
+
+class Failing:
+    title: ClassVar[str] = "Failing"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self, run: Run) -> Any:
+        return SimpleNamespace(panel="drawn", show=self.show)
+
+    def show(self, selection: Any) -> None:
+        if selection.latent == 3:
+            raise SystemExit("stop")
+
+
+class Exploding(Failing):
+    def build(self, run: Run) -> Any:
+        raise RuntimeError("<b>broken</b>")
+
+
+class Wanting(Failing):
+    needs: ClassVar[frozenset[str]] = frozenset({"trials", "unicorns"})
+
+
+@pytest.fixture
+def failing_views(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    class Plugin:
+        @hookimpl
+        def nldisco_views(self) -> Iterator[Provider]:
+            for name in ("Failing", "Exploding", "Wanting"):
+                yield Provider(name=name.lower(), target=f"failing_views:{name}", summary="A view of this test.")
+            yield Provider(name="unimportable", target="no_such_module:View", summary="Cannot be imported.")
+
+    views = SimpleNamespace(Failing=Failing, Exploding=Exploding, Wanting=Wanting)
+    monkeypatch.setitem(sys.modules, "failing_views", views)
+    registry().add("failing", Plugin(), distribution="test", version="")
+    yield
+    plugins.use(None)
+
+
+@pytest.fixture
+def tiles(failing_views: None, written_run: Run) -> dict[str, Tile]:
+    made = {str(tile.panel.name): tile for tile in tiles_of(written_run)}
+    for tile in made.values():
+        tile.show(start_place(readings(written_run)).selection)
+    return made
+
+
+@pytest.mark.parametrize("name", OWN_VIEWS)
+def test_own_view_passes_the_conformance_kit(name: str, written_run: Run, bare_run: Run) -> None:
+    results = check_view(registry().listed("view", name).make, run=written_run, bare_run=bare_run)
+    assert [result for result in results if result.outcome == "failed"] == []
+
+
+def test_broken_view_is_a_card_and_own_views_are_shown(tiles: dict[str, Tile]) -> None:
+    assert tiles["exploding"].state == "failed"
+    card = tiles["exploding"].panel[1][0].object
+    assert "RuntimeError: &lt;b&gt;broken&lt;/b&gt;" in card
+    assert "no_such_module cannot be imported" in tiles["unimportable"].reason
+    assert {tiles[name].state for name in OWN_VIEWS} == {"shown"}
+
+
+def test_absent_tile_says_why(tiles: dict[str, Tile]) -> None:
+    assert tiles["wanting"].state == "absent"
+    assert tiles["wanting"].reason == "this run was binned without a table of trials; no run offers 'unicorns'"
+
+
+def test_view_that_failed_once_comes_back(tiles: dict[str, Tile], written_run: Run) -> None:
+    selection = start_place(readings(written_run)).selection
+    states = []
+    for latent in (1, 3, 2):
+        tiles["failing"].show(type(selection)(run=selection.run, latent=latent))
+        states.append(tiles["failing"].state)
+    assert states == ["shown", "failed", "shown"]
+
+
+def test_hidden_pages_compute_nothing(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    built = {name: page._tiles is not None for name, page in shell._pages.items()}
+    assert built == {"latent": True, "mappings": False, "overview": False}
+    shell.live.turn_to(page="overview")
+    before = shell._pages["latent"]._tiles._drawn  # type: ignore[union-attr]  # built above
+    shell.live.select(latent=8)
+    assert shell._pages["latent"]._tiles._drawn == before  # type: ignore[union-attr]  # built above
+    shell.live.turn_to(page="latent")
+    assert shell._pages["latent"]._tiles._drawn.latent == 8  # type: ignore[union-attr]  # built above
+
+
+def test_sessions_share_no_selection(written_run: Run) -> None:
+    session = app(written_run)
+    one, other = (Shell({written_run.name: written_run}) for _ in range(2))
+    one.live.select(latent=11)
+    assert other.live.selection.latent != 11
+    assert session() is not session()
+
+
+def test_click_selects_by_key_and_not_by_position(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    frame = ranked_table.table.value
+    for position in (0, 7, len(frame) - 1):
+        ranked_table._clicked(SimpleNamespace(row=position))
+        assert shell.live.selection.latent == frame["latent"].iloc[position]
+    shuffled = frame.sample(frac=1, random_state=0)
+    ranked_table.table.value = shuffled
+    ranked_table._clicked(SimpleNamespace(row=5))
+    assert shell.live.selection.latent == shuffled["latent"].iloc[5]
+
+
+def test_choosing_a_signed_control_selects_one_of_its_halves(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    ranked_table._pickers["model"].value = "pca"
+    assert shell.live.selection.model == "pca"
+    assert shell.live.selection.sign in (1, -1)
+    ranked_table._pickers["model"].value = "model"
+    assert shell.live.selection.sign == 0
+
+
+def test_csv_holds_what_is_shown(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    ranked_table._supported.value = True
+    saved = pd.read_csv(ranked_table._csv())
+    assert saved["latent"].tolist() == ranked_table.table.value["latent"].tolist()
+    assert 0 < len(saved) < 48
+    assert f"{len(saved)} of 48 latents" in ranked_table._count.object
+
+
+def test_another_run_is_opened_with_its_own_start(written_run: Run, bare_run: Run) -> None:
+    shell = Shell({run.name: run for run in (written_run, bare_run)})
+    shell._run_picker.value = bare_run.name
+    assert shell.live.selection.run == bare_run.name
+    assert shell.live.place.mapper is None
+
+
+def test_bad_link_is_complained_of(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run}, query="?run=nothing&latent=x")
+    assert shell._notice.visible
+    assert "'nothing'" in shell._notice.object
+    assert "'x'" in shell._notice.object
+
+
+def test_explore_gives_something_panel_draws(written_run: Run) -> None:
+    assert explore(written_run).get_root() is not None
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.4", "example.org"])
+def test_public_bind_is_refused(written_run: Run, address: str) -> None:
+    with pytest.raises(ServeError, match="other machines"):
+        open_server([written_run], address=address, port=0)
+
+
+def test_serving_nothing_is_refused() -> None:
+    with pytest.raises(ServeError, match="at least one"):
+        open_server([], port=0)
+
+
+def test_port_in_use_is_one_line_and_exit_1(written_run: Run, nldisco: Callable[..., Any]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        outcome = nldisco("serve", written_run.folder, "--no-browser", "--port", taken.getsockname()[1])
+    assert outcome.code == 1
+    assert "choose another with --port" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_unknown_run_is_one_line_and_exit_1(tmp_path: Path, nldisco: Callable[..., Any]) -> None:
+    outcome = nldisco("serve", "nothing", "--runs-dir", tmp_path)
+    assert outcome.code == 1
+    assert "unknown run 'nothing'" in outcome.err
+
+
+def test_plugin_module_is_light() -> None:
+    code = (
+        "import sys, nldisco_explorer, nldisco_explorer.plugin; "
+        "print([name for name in ('numpy', 'pandas', 'panel', 'bokeh') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.evidence import evidence
+from nldisco_explorer.links import start_place
+from nldisco_explorer.ranking import ranked
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.variables import mean_activation
+from nldisco_explorer.views.activity import envelope
+
+
+@pytest.fixture
+def reads(written_run: Run) -> Readings:
+    return readings(written_run)
+
+
+def chosen(**fields: object) -> Selection:
+    return replace(Selection(run="r", latent=5, variable="heading"), **fields)
+
+
+@pytest.mark.parametrize(("model", "sign"), [("model", 0), ("pca", 1), ("pca", -1)])
+@pytest.mark.parametrize("split", ["all", "test"])
+def test_activations_are_those_of_the_dense_codes(reads: Readings, model: str, sign: int, split: str) -> None:
+    selection = chosen(model=model, sign=sign, split=split, instance=1)
+    dense = reads.space(model).dense(1)[:, 5] * (sign or 1)
+    expected = np.where(reads.split_mask(split), np.maximum(dense, 0), 0)
+    np.testing.assert_array_equal(reads.activations(selection).trace(len(expected)), expected.astype(np.float32))
+
+
+def test_density_counts_active_bins(reads: Readings) -> None:
+    for model in ("model", "pca"):
+        expected = [(reads.space(model).dense(i) != 0).mean(axis=0) for i in range(2)]
+        np.testing.assert_allclose(reads.density(model), expected)
+
+
+def test_discrete_means_are_those_of_a_loop(reads: Readings) -> None:
+    active, split = reads.activations(chosen(split="test")), reads.split_mask("test")
+    curve = mean_activation(reads.cut("light"), active, bin_s=0.05, mask=split)
+    trace, light = active.trace(len(split)), reads.covariate("light").values[:, 0]
+    for code in (0, 1):
+        assert curve.mean[code] == pytest.approx(trace[split & (light == code)].mean(), rel=1e-5)
+        assert curve.occupancy_s[code] == pytest.approx((split & (light == code)).sum() * 0.05)
+
+
+def test_directions_never_visited_are_nan_and_undefined_bins_count_nowhere(reads: Readings) -> None:
+    heading = reads.covariate("heading")
+    visited = np.nan_to_num(heading.values[:, 0], nan=9) < np.pi
+    curve = mean_activation(reads.cut("heading"), reads.activations(chosen()), bin_s=0.05, mask=visited)
+    assert np.isnan(curve.mean[:30]).all()
+    assert np.isfinite(curve.mean[30:]).all()
+    assert curve.occupancy_s.sum() == pytest.approx(0.05 * np.count_nonzero(visited))
+
+
+def test_planted_direction_is_the_peak(reads: Readings) -> None:
+    for latent in (2, 9, 30):
+        active = reads.activations(chosen(latent=latent))
+        curve = mean_activation(reads.cut("heading"), active, bin_s=0.05, mask=reads.split_mask("all"))
+        planted = 2 * np.pi * ((latent * 7) % 48) / 48
+        peak = reads.cut("heading").centres[curve.peak or 0]
+        assert abs(np.angle(np.exp(1j * (peak - planted)))) < 0.35
+
+
+def test_silent_latent_has_no_peak(reads: Readings) -> None:
+    curve = mean_activation(
+        reads.cut("heading"), reads.activations(chosen(latent=47)), bin_s=0.05, mask=reads.split_mask("all")
+    )
+    assert curve.peak is None
+    assert curve.top == 1
+
+
+def test_facts_are_what_the_run_holds(reads: Readings, bare_run: Run) -> None:
+    everything = {
+        "circular",
+        "linear",
+        "discrete",
+        "position",
+        "mapping",
+        "dictionary",
+        "controls",
+        "history",
+        "metrics",
+    }
+    assert reads.facts == everything
+    assert readings(bare_run).facts == everything - {"mapping"}
+
+
+def test_envelope_keeps_the_extremes_in_order() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(10_007)
+    values[[1234, 9999]] = 50, -50
+    times, kept = envelope(np.arange(10_007.0), values, 500)
+    assert len(kept) <= 502
+    assert (kept.max(), kept.min()) == (50, -50)
+    assert (np.diff(times) >= 0).all()
+    np.testing.assert_array_equal(values[times.astype(int)], kept)
+
+
+def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Readings) -> None:
+    place = start_place(reads)
+    rows = ranked(reads, place)
+    supported = rows["supported"].to_numpy(bool)
+    assert not (np.diff(supported.astype(int)) > 0).any()
+    table = reads.mapping("model", "selectivity").table
+    assert table.loc[rows["key"], "latent"].tolist() == rows["latent"].tolist()
+    assert (table.loc[rows["key"], "instance"] == 0).all()
+    notes = dict(zip(rows["latent"], rows["note"], strict=True))
+    assert (notes[47], notes[46], notes[4]) == (
+        "dead",
+        "too few, dense" if not supported[list(rows["latent"]).index(46)] else "dense",
+        "too few",
+    )
+
+
+def test_signed_codes_rank_both_halves(reads: Readings) -> None:
+    place = start_place(reads)
+    rows = ranked(reads, replace(place, selection=replace(place.selection, model="pca")))
+    assert len(rows) == 2 * 48
+    assert set(rows["half"]) == {"+", "−"}
+
+
+def test_ranking_of_what_was_not_scored_is_empty(reads: Readings) -> None:
+    place = start_place(reads)
+    assert len(ranked(reads, replace(place, selection=replace(place.selection, split="train")))) == 0
+
+
+def test_evidence_warns_of_dead_dense_and_badly_supported_latents(reads: Readings) -> None:
+    def warnings(latent: int) -> str:
+        return "; ".join(evidence(reads, chosen(latent=latent, split="test"), "selectivity").warnings)
+
+    assert "dead" in warnings(47)
+    assert "over half the time" in warnings(46)
+    assert "too little support" in warnings(4)
+
+
+def test_evidence_names_the_best_supported_latent_of_any_control(reads: Readings) -> None:
+    found = evidence(reads, chosen(split="test"), "selectivity")
+    best = max(
+        (float(rows["mutual_information"].max()), name)
+        for name in ("pca", "random-encoder")
+        for table in [reads.mapping(name, "selectivity").table]
+        for rows in [table[(table["variable"] == "heading") & table["condition"].isna() & table["supported"]]]
+    )
+    assert found.best_control == (best[1], "mutual_information", best[0])
+    assert found.level == 1
+    assert found.n_levels == 2
