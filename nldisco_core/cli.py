@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,13 +126,13 @@ def list_plugins(name: str | None, check: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        _echo_columns(rows, ("kind", "name", "plugin", "distribution", "state", "summary"))
+        _echo_columns(rows, ("kind", "name", "plugin", "distribution", "version", "state", "summary"))
     if check and any(row["state"] != "ok" for row in rows):
         raise click.exceptions.Exit(1)
 
 
 def _provider_rows(record: plugins.PluginRecord, *, check: bool) -> list[dict[str, str]]:
-    about = {"plugin": record.name, "distribution": f"{record.distribution} {record.version}".strip()}
+    about = {"plugin": record.name, "distribution": record.distribution, "version": record.version}
     offered = [listed for listed in plugins.registry().providers() if listed.plugin is record]
     if record.reason is not None or not offered:
         return [{"kind": "plugin", "name": record.name, **about, "state": record.state, "summary": ""}]
@@ -348,13 +349,27 @@ def check(name: str, kind: str | None, assignments: tuple[str, ...]) -> None:
     results: list[CheckResult] = []
     for listed in fitting:
         click.echo(f"{listed.kind} {listed.name} ({listed.plugin.distribution} {listed.plugin.version})")
-        for result in check_provider(listed, settings=settings):
-            results.append(result)
+        with TemporaryDirectory() as folder:
+            run, bare_run = _runs_for_views(Path(folder)) if listed.kind == "view" else (None, None)
+            found = check_provider(listed, settings=settings, run=run, bare_run=bare_run)
+        results.extend(found)
+        for result in found:
             click.echo(f"  {result.status:8} {result.name}{f': {result.reason}' if result.reason else ''}")
     failed = sum(result.status == "failed" for result in results)
     click.echo(f"{len(results) - failed} of {len(results)} checks without failure")
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _runs_for_views(folder: Path) -> tuple[Run, Run]:
+    """A toy run with what views may need, by the first model and all mappers installed, and one without mappings."""
+    from nldisco_core.conformance.toy_dataset import toy_run
+
+    model, *others = (listed.name for listed in plugins.registry().providers("model"))
+    mappers = [listed.name for listed in plugins.registry().providers("mapper")]
+    trials = ["bin.trials=trials", "dataset.duration_s=60.0"]
+    full = toy_run(folder, model=model, mappers=mappers, controls=others[:1], assignments=trials)
+    return full, toy_run(folder, model=model, assignments=trials)
 
 
 def show_run(run: Run, *, as_json: bool = False) -> None:

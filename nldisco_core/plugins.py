@@ -161,15 +161,19 @@ class Registry:
     def add_file(self, path: Path) -> None:
         """Load one Python file as a plugin named after it."""
         record = PluginRecord(name=path.stem, distribution=str(path), version="")
+        module = None
         specification = importlib.util.spec_from_file_location(path.stem, path)
         try:
             if specification is None or specification.loader is None or not path.is_file():
                 raise FileNotFoundError(f"{path} is not a Python file")
+            if path.stem in sys.modules:
+                raise ImportError(f"a module named {path.stem!r} is already loaded; rename the file")
             module = importlib.util.module_from_spec(specification)
             sys.modules[path.stem] = module  # its own targets are named "stem:Class"
             specification.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # the plugin loader: any failure of a plugin is that plugin's alone
-            sys.modules.pop(path.stem, None)
+            if module is not None and sys.modules.get(path.stem) is module:
+                del sys.modules[path.stem]
             self.add_broken(record, error)
         else:
             self.add(path.stem, module, distribution=str(path), version="")

@@ -197,6 +197,24 @@ class Run:
         """Training curves of the run's own model."""
         return self.model.history
 
+    @cached_property
+    def offers(self) -> frozenset[str]:
+        """What views may need of a run and this one has.
+
+        Kinds of its variables (``linear``, ``circular``, ``discrete``, ``position``), ``trials``, ``mapping``,
+        ``dictionary``, ``controls``, ``history`` and ``metrics``.
+        """
+        kinds = {self.counts.covariate(name).kind for name in self.counts.covariate_names}
+        held = {
+            "trials": any(session.trials is not None for session in self.counts.sessions),
+            "mapping": bool(self.mappings),
+            "dictionary": (self.folder / "dictionary.json").exists(),
+            "controls": bool(self.controls),
+            "history": len(self.history) > 0,
+            "metrics": len(self.metrics) > 0,
+        }
+        return frozenset(kinds | {name for name, there in held.items() if there})
+
     @property
     def tables(self) -> tuple[str, ...]:
         """Names of further tables of the run, such as ``seed_match``."""

@@ -62,7 +62,7 @@ class ToyDataset:
 def toy_run(
     runs_dir: Path,
     *,
-    model: str = "raw-units",
+    model: str,
     mappers: Sequence[str] = (),
     controls: Sequence[str] = (),
     assignments: Sequence[str] = (),

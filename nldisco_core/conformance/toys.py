@@ -16,7 +16,8 @@ __all__ = ["toy_binned", "toy_latents", "toy_session"]
 def toy_session(*, n_units: int = 6, duration_s: float = 60.0, seed: int = 0, session_id: str = "toy-1") -> Session:
     """Poisson spikes of units tuned to a slowly turning heading, with trials, epochs and signals.
 
-    Unit i prefers the heading ``2 pi i / n_units``; trials last 2 s with a ``cue`` 0.5 s in and a discrete ``side``.
+    Unit i prefers the heading ``2 pi i / n_units``; ``place`` lies on a circle in that direction; trials last 2 s with
+    a ``cue`` 0.5 s in and a discrete ``side``.
     """
     rng = np.random.default_rng(seed)
     step_s = 0.01
@@ -55,6 +56,14 @@ def toy_session(*, n_units: int = 6, duration_s: float = 60.0, seed: int = 0, se
                 name="heading", times_s=times, values=heading, kind="circular", period=2 * np.pi, physical_unit="rad"
             ),
             "speed": Signal(name="speed", times_s=times, values=np.abs(np.gradient(heading)), physical_unit="rad/s"),
+            "place": Signal(
+                name="place",
+                times_s=times,
+                values=10 * np.column_stack([np.cos(heading), np.sin(heading)]),
+                kind="position",
+                physical_unit="cm",
+                channels=("x", "y"),
+            ),
         },
         truth={"preferred_rad": preferred},
     )

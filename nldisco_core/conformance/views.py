@@ -82,29 +82,9 @@ def _expect_shows(view: View, run: Run) -> None:
 
 
 def _require_needs(view: View, run: Run) -> None:
-    missing = sorted(need for need in view.needs if not _offers(run, need))
+    missing = sorted(view.needs - run.offers)
     if missing:
         raise NotApplicable(f"this run has no {', '.join(missing)}: the host shows why the view is absent")
-
-
-def _offers(run: Run, need: str) -> bool:
-    match need:
-        case "linear" | "circular" | "discrete" | "position":
-            return any(run.counts.covariate(name).kind == need for name in run.counts.covariate_names)
-        case "trials":
-            return any(session.trials is not None for session in run.counts.sessions)
-        case "mapping":
-            return bool(run.mappings)
-        case "controls":
-            return bool(run.controls)
-        case "dictionary":
-            return run.dictionary is not None
-        case "history":
-            return len(run.history) > 0
-        case "metrics":
-            return len(run.metrics) > 0
-        case _:
-            return False
 
 
 def check_two_builds_share_no_state(subject: ViewSubject) -> None:

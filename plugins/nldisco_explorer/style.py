@@ -72,7 +72,7 @@ dd {{ margin: 0; {_WORDS} font-size: 14px; font-variant-numeric: tabular-nums; o
 .verdict {{ border-left: 4px solid #1f8a70; padding-left: 14px; }}
 details {{ margin-top: 8px; }}
 summary {{ {_MUTED} font-size: 13px; cursor: pointer; }}
-.scroll {{ overflow-x: auto; }}
+.scroll {{ overflow-x: auto; margin-bottom: 14px; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid {_EDGE}; white-space: nowrap; }}
 th {{ {_MUTED} font-weight: 500; font-size: 12.5px; }}

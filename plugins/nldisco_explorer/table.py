@@ -105,10 +105,10 @@ class RankedTable:
             callback=self._csv,
             filename="mappings.csv",
             label="Download CSV",
-            variant="outlined",
             size="small",
             margin=(8, 0, 0, 0),
         )
+        download.variant = "outlined"  # given to the constructor it makes Panel 1.9 warn of a deprecation of its own
         self.panel = pn.Column(
             pn.FlexBox(
                 *self._pickers.values(),
@@ -126,7 +126,7 @@ class RankedTable:
         )
 
     def _picker(self, label: str) -> Any:
-        made = pmui.Select(label=label, options=[], size="small", width=148 if self._compact else 180, margin=0)
+        made = pmui.Select(label=label, options=[], size="small", width=171 if self._compact else 180, margin=0)
         made.param.watch(lambda _: self._picked(), "value")
         return made
 

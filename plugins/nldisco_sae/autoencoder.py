@@ -223,4 +223,5 @@ def _sparsity_notes(config: SparseCodeConfig, found: Mapping[str, Tensor]) -> It
     for level, size in enumerate(config.level_sizes):
         means = {name: float(l0[:, level].mean()) for name, l0 in found.items()}
         inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in means.items() if name != "batch")
-        yield f"Level {size}: {means['batch']:.2f} latents a bin in training batches; {config.inference} gives {inferred}."
+        batch = f"{means['batch']:.2f} latents a bin in training batches"
+        yield f"Level {size}: {batch}; {config.inference} gives {inferred}."

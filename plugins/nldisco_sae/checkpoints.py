@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,7 +55,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> Checkpoint:
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "state.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"checkpoint {folder} cannot be read ({error}); delete it to start anew") from error
     if state["identity"] != identity:
         different = [key for key in identity if state["identity"].get(key) != identity[key]]

@@ -43,8 +43,8 @@ def auxiliary_loss(
     activations, so that a latent that never fires still gets a gradient). Only dead latents receive any; without them
     the value is constant.
 
-    Decoder rows learn from positive codes only. Otherwise rows of latents far below zero would turn until their negative
-    codes cancel, which reconstructs the residual well enough that nothing lifts them.
+    Decoder rows learn from positive codes only. Otherwise rows of latents far below zero would turn until their
+    negative codes cancel, which reconstructs the residual well enough that nothing lifts them.
 
     Parameters
     ----------

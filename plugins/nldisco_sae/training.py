@@ -152,7 +152,9 @@ class Trainer:
                     break
                 if monitor.checkpoint_due():
                     monitor.checkpoint(lambda folder: write_checkpoint(self.checkpoint(), folder))
-        self._require_finite(torch.stack([tensor.flatten(1).sum(1) for tensor in self.parameters.trained().values()])[None])
+        self._require_finite(
+            torch.stack([tensor.flatten(1).sum(1) for tensor in self.parameters.trained().values()])[None]
+        )
         return Trained(
             parameters=self.parameters.detached("cpu"),
             history=self.history,
@@ -231,8 +233,9 @@ class Trainer:
             index, instance = torch.nonzero(broken)[0].tolist()
             step = self.step - len(values) + index + 1
             raise Diverged(
-                f"loss or parameters of instance {instance} (seed {self.config.seeds[instance]}) are not finite at step "
-                f"{step} of {self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set grad_clip"
+                f"loss or parameters of instance {instance} (seed {self.config.seeds[instance]}) are not finite at "
+                f"step {step} of {self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set "
+                "grad_clip"
             )
 
     def _notes(self) -> tuple[str, ...]:

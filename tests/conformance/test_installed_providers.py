@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,11 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.behavior import CompassDirection, SpatialSeries
 
 from nldisco_core import plugins
-from nldisco_core.composition import compose
 from nldisco_core.conformance import check_provider
 from nldisco_core.conformance.models import check_one_unit_one_latent_one_instance_work
-from nldisco_core.conformance.toy_dataset import ToyConfig, ToyDataset
-from nldisco_core.hookspecs import hookimpl
-from nldisco_core.pipeline import execute
+from nldisco_core.conformance.toy_dataset import toy_run
 from nldisco_core.plugins import Listed
-from nldisco_core.providers import Provider
 from nldisco_core.runs import Run
-from nldisco_core.session import Session, Signal
 
 INSTALLED = {(listed.kind, listed.name): listed for listed in plugins.discover().providers()}
 TRAINED = {"epochs": 2, "device": "cpu"}
@@ -63,45 +56,16 @@ def nwb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Everything(ToyDataset):
-    """The toy sessions with a position beside their heading, speed and sides."""
-
-    def load(self, session_id: str) -> Session:
-        session = super().load(session_id)
-        times_s, angle = session.signals["heading"].times_s, session.signals["heading"].values[:, 0]
-        place = Signal(
-            name="place",
-            times_s=times_s,
-            values=np.column_stack([np.cos(angle), np.sin(angle)]),
-            kind="position",
-            channels=("x", "y"),
-        )
-        return replace(session, signals={**session.signals, "place": place})
-
-
-class EverythingPlugin:
-    @hookimpl
-    def nldisco_datasets(self) -> Iterator[Provider]:
-        config = f"{ToyConfig.__module__}:ToyConfig"
-        yield Provider(name="everything", target=f"{__name__}:Everything", config=config, summary="For views.")
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """A run with all that a view can need, and one that was never mapped."""
-    plugins.registry().add("everything", EverythingPlugin(), distribution="tests", version="")
-    made = []
-    for mappers in (["selectivity"], []):
-        shifts = ["mappers.selectivity.n_shifts=19"] if mappers else []
-        config = compose(
-            dataset="everything",
-            model="ica",
-            mappers=mappers,
-            controls=["raw-units"],
-            assignments=["model.n_latents=3", "bin.trials=trials", *shifts],
-        )
-        made.append(execute(config, runs_dir=tmp_path_factory.mktemp("runs"), quiet=True))
-    return made[0], made[1]
+    settings = ["model.n_latents=3", "bin.trials=trials"]
+    folder = tmp_path_factory.mktemp("runs")
+    shifts = "mappers.selectivity.n_shifts=19"
+    mapped = toy_run(
+        folder, model="ica", mappers=["selectivity"], controls=["raw-units"], assignments=[*settings, shifts]
+    )
+    return mapped, toy_run(folder, model="ica", controls=["raw-units"], assignments=settings)
 
 
 def of_kind(*kinds: str) -> list[Listed]:

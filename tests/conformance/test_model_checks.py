@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from nldisco_core.conformance.toy_fits import toy_data_for
 from nldisco_core.errors import IncompatibleData
 from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
 from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.plugins import discover
 
 
 class RightModel(RandomProjection):
@@ -316,6 +318,19 @@ class DictionaryOfOtherUnits(RightModel):
         return replace(super().dictionary(), unit_ids=(tuple("abcdef"),))
 
 
+ONE_OFF = """
+from nldisco_core.hookspecs import hookimpl
+from nldisco_core.providers import Provider
+from nldisco_example.model import RandomProjection, RandomProjectionConfig
+
+class OneOff(RandomProjection):
+    pass
+
+@hookimpl
+def nldisco_latent_models():
+    name = "one_off_model"
+    yield Provider(name="one-off", target=f"{name}:OneOff", config=f"{name}:RandomProjectionConfig", summary="")
+"""
 WRONG = {
     SessionsTurnedRound: ("latents_have_the_rows_of_the_data", "sessions ('toy-2', 'toy-1')"),
     LosesTheLastBin: ("latents_have_the_rows_of_the_data", "[900, 899] rows by session; expected [900, 900]"),
@@ -389,6 +404,15 @@ def test_a_wrong_model_fails_its_check(model: type[RandomProjection]) -> None:
     }
     assert reason in found[check]
     assert set(found) == {check} | ALSO.get(model, set())
+
+
+def test_a_model_of_a_one_off_file_is_loaded_from_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one_off_model.py"
+    path.write_text(ONE_OFF, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, path.stem, None)  # forgotten again when the test ends
+    monkeypatch.delitem(sys.modules, path.stem)
+    listed = discover(only=(), files=[path]).listed("model", "one-off")
+    check_save_and_load_in_a_fresh_process(lambda settings: listed.make(settings))
 
 
 def test_a_model_that_declares_nothing_is_told_so() -> None:

@@ -22,7 +22,8 @@ DATA = toy_binned()
 
 def run(*mappings: str) -> Any:
     """As much of a run as these views read."""
-    return SimpleNamespace(name="toy", counts=DATA, latents=toy_latents(DATA), mappings=mappings)
+    offers = frozenset({"linear", "circular", "discrete", "position", "trials", *(["mapping"] if mappings else [])})
+    return SimpleNamespace(name="toy", counts=DATA, latents=toy_latents(DATA), mappings=mappings, offers=offers)
 
 
 class Live:

@@ -93,7 +93,8 @@ def test_a_run_from_flags_prints_json_with_metrics_controls_and_mappings(nldisco
 
 def test_a_toml_file_a_preset_and_flags_are_merged_in_that_order(nldisco: Call, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
-        'seed = 3\n[dataset]\nname = "toy"\nduration_s = 40.0\n[model]\nname = "pca"\nn_latents = 2\n[bin]\nbin_s = 0.1\n'
+        'seed = 3\n[dataset]\nname = "toy"\nduration_s = 40.0\n'
+        '[model]\nname = "pca"\nn_latents = 2\n[bin]\nbin_s = 0.1\n'
     )
     outcome = nldisco("run", tmp_path / "config.toml", "--set", "model.n_latents=3", "--runs-dir", tmp_path, "--json")
     assert outcome.code == 0, outcome.err
@@ -171,8 +172,8 @@ def test_runs_lists_what_there_is(nldisco: Call, tmp_path: Path) -> None:
 def test_the_same_config_and_seed_gives_identical_activations_and_mappings(nldisco: Call, tmp_path: Path) -> None:
     for name in ("one", "two"):
         outcome = nldisco(
-            "run", "--dataset", "toy", "--model", "matryoshka-sae", "--mapper", "selectivity", "--runs-dir", tmp_path / name,
-            "--set", "model.epochs=2", "--set", "model.seeds=[0, 1]", *QUICK,
+            "run", "--dataset", "toy", "--model", "matryoshka-sae", "--mapper", "selectivity", *QUICK,
+            "--set", "model.epochs=2", "--set", "model.seeds=[0, 1]", "--runs-dir", tmp_path / name,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
     first, second = (Run(next(list_runs(tmp_path / name))[0]) for name in ("one", "two"))

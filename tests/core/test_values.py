@@ -387,7 +387,7 @@ class TestBinned:
 
 
 def nested_space(*, per_level: bool) -> LatentSpace:
-    """Three latents in levels 1 and 3; with masks the second activation of latent 0 counts at the deepest level only."""
+    """Three latents in levels 1 and 3; with masks the second activation of latent 0 counts at the deepest only."""
     dense = np.array([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 5.0]])
     return LatentSpace(
         codes=(sparse.csc_array(dense),),

@@ -10,13 +10,6 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
-
-from nldisco_core import plugins
-from nldisco_core.conformance import check_view
-from nldisco_core.hookspecs import hookimpl
-from nldisco_core.plugins import registry
-from nldisco_core.providers import Provider
-from nldisco_core.runs import Run
 from nldisco_explorer import app, explore
 from nldisco_explorer.host import Tile, tiles_of
 from nldisco_explorer.links import start_place
@@ -24,8 +17,17 @@ from nldisco_explorer.readings import readings
 from nldisco_explorer.server import ServeError, open_server
 from nldisco_explorer.shell import Shell
 
+from nldisco_core import plugins
+from nldisco_core.conformance import check_view
+from nldisco_core.hookspecs import hookimpl
+from nldisco_core.plugins import registry
+from nldisco_core.providers import Provider
+from nldisco_core.runs import Run
+
 OWN_VIEWS = [listed.name for listed in registry().providers("view") if listed.plugin.name == "explorer"]
 plugins.use(None)
+# Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 class Failing:
@@ -77,7 +79,7 @@ def tiles(failing_views: None, written_run: Run) -> dict[str, Tile]:
 @pytest.mark.parametrize("name", OWN_VIEWS)
 def test_own_view_passes_the_conformance_kit(name: str, written_run: Run, bare_run: Run) -> None:
     results = check_view(registry().listed("view", name).make, run=written_run, bare_run=bare_run)
-    assert [result for result in results if result.outcome == "failed"] == []
+    assert [str(result) for result in results if not result.passed] == []
 
 
 def test_broken_view_is_a_card_and_own_views_are_shown(tiles: dict[str, Tile]) -> None:

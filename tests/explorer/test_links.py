@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from nldisco_core.runs import Run
 from nldisco_explorer.links import place_of, query_of, start_place
 from nldisco_explorer.live import LiveSelection, Place
 from nldisco_explorer.readings import Readings, readings
+
+from nldisco_core.runs import Run
 
 
 @pytest.fixture

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from nldisco_core.runs import Run
-from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
 from nldisco_explorer.ranking import ranked
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.variables import mean_activation
 from nldisco_explorer.views.activity import envelope
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_it_is_listed_beside_the_own_plugins(example_plugin: Path) -> None:
     done = python(example_plugin, "-m", "nldisco_core.cli", "plugins", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    offered = [row for row in rows if row["distribution"] == "nldisco-example-plugin 0.1.0"]
+    offered = [row for row in rows if row["distribution"] == "nldisco-example-plugin"]
     assert {(row["kind"], row["name"]) for row in offered} == PROVIDERS
     assert {(row["plugin"], row["state"]) for row in offered} == {("example", "ok")}
     assert len(rows) > len(offered)

@@ -84,7 +84,7 @@ def test_the_bundled_recording_loads_from_the_installed_copy(installed: Any) -> 
 
 def test_the_command_lists_every_provider_from_the_installed_copy(installed: Any) -> None:
     rows = json.loads(installed.python(installed.folder / "bin" / "nldisco", "plugins", "--json"))
-    own = [row for row in rows if row["distribution"].split()[0] == "nldisco-core"]
+    own = [row for row in rows if row["distribution"] == "nldisco-core"]
     assert {row["plugin"] for row in own} <= set(ENTRY_POINTS)
     assert ("model", "matryoshka-sae") in {(row["kind"], row["name"]) for row in own}
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from nldisco_sae.architecture import Parameters, apply_output, initialise, project_decoder_gradient
+from nldisco_sae.config import MatryoshkaConfig
+from nldisco_sae.losses import element_loss, mean_loss
+from nldisco_sae.matryoshka import MatryoshkaSAE
 from sklearn.metrics import mean_squared_error, mean_squared_log_error
 
 from nldisco_core.errors import IncompatibleData, PluginLoadError
-from nldisco_sae.architecture import Parameters, apply_output, initialise, project_decoder_gradient
-from nldisco_sae.losses import element_loss, mean_loss
-from nldisco_sae.matryoshka import MatryoshkaSAE
-from nldisco_sae.config import MatryoshkaConfig
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

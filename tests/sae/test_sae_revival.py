@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
 from nldisco_sae.config import MatryoshkaConfig
 from nldisco_sae.examples import Examples
 from nldisco_sae.revival import auxiliary_loss, dead_latents, update_silence

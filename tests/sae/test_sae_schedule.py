@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import pytest
-
 from nldisco_sae.schedule import learning_rate_factor
 
 SETTINGS = {"warmup": 0.1, "hold": 0.5, "final": 0.01}

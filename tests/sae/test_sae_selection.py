@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nldisco_sae.selection import batch_cutoffs, row_cutoffs, select
 
 LEVELS = {4: 1.0, 7: 2.5}

@@ -130,8 +130,7 @@ class _UnitsTile(FigureTile):
         active = self._reads.activations(selection)
         weight, what = self._weights(selection)
         z = self._reads.activity[active.rows]
-        mean = z.mean(axis=0) if len(z) else np.full(z.shape[1], np.nan)
-        sem = z.std(axis=0) / np.sqrt(max(len(z), 1))
+        mean, sem = (z.mean(axis=0), z.std(axis=0) / np.sqrt(len(z))) if len(z) else np.full((2, z.shape[1]), np.nan)
         low, high = mean - sem, mean + sem
         order = self._order
         self.source.data = dict(self.source.data) | {

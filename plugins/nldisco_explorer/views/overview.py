@@ -15,12 +15,13 @@ from bokeh.models import ColumnDataSource, Range1d
 from nldisco_core.binned import SPLITS
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_core.summary import Findings, comparison, printable
 from nldisco_explorer.evidence import MIN_ACTIVE_BINS, OFTEN
 from nldisco_explorer.figures import ACTIVATION, PALETTE, FigureTile, listed, number, plain_figure, share
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
 
-__all__ = ["DataCard", "DensityHistogram", "ModelCard", "Quality", "TrainingCurves", "Verdict"]
+__all__ = ["Comparison", "DataCard", "DensityHistogram", "ModelCard", "Quality", "TrainingCurves", "Verdict"]
 
 QUALITY = {
     "r2": "R²",
@@ -177,6 +178,31 @@ class Quality:
             f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
+
+
+class Comparison:
+    """View: decoding, tuning, copies and seed match of the model and each control, over instances, on test bins."""
+
+    title: ClassVar[str] = "Decoding, tuning, copies and seeds, model beside its controls"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset({"metrics", "mapping"})
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> _WrittenTile:
+        """A new tile."""
+        blocks = printable(comparison(Findings.of(run)), {"model": run.model.provider})
+        written = [_table(title, table) for title, table in blocks.items() if title != "reconstruction"]
+        return _WrittenTile("<p>test bins; mean, with lowest and highest instance.</p>" + "".join(written))
+
+
+def _table(title: str, table: pd.DataFrame) -> str:
+    head = "".join(f'<th scope="col">{html.escape(str(label))}</th>' for label in (title, *table.columns))
+    rows = (
+        "".join(f"<td>{html.escape(str(text))}</td>" for text in (model, *texts))
+        for model, texts in zip(table.index, table.to_numpy(), strict=True)
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _reported(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str]:

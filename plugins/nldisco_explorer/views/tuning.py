@@ -106,7 +106,7 @@ class _PolarTile(_TuningTile):
         drawn.circle(x=0, y=0, radius=[0.5, 1.0], fill_alpha=0, line_color=GRID, line_alpha=0.45)
         drawn.segment(x0=[-1, 0], y0=[0, -1], x1=[1, 0], y1=[0, 1], line_color=GRID, line_alpha=0.3)
         self.source = ColumnDataSource({name: [] for name in ("start", "end", "ring")}, name="polar-bins")
-        self.outline = ColumnDataSource({"x": [], "y": []}, name="polar-outline")
+        self.outline = ColumnDataSource({name: [] for name in ("x", "y", "filled_x", "filled_y")}, name="polar-outline")
         self.arrow = ColumnDataSource({"x": [], "y": []}, name="polar-mean")
         drawn.annular_wedge(
             x=0,
@@ -120,7 +120,7 @@ class _PolarTile(_TuningTile):
             fill_alpha=0.55,
             line_color=None,
         )
-        drawn.patch("x", "y", source=self.outline, fill_color=ACTIVATION, fill_alpha=0.3, line_color=None)
+        drawn.patch("filled_x", "filled_y", source=self.outline, fill_color=ACTIVATION, fill_alpha=0.3, line_color=None)
         drawn.line("x", "y", source=self.outline, line_color=ACTIVATION, line_width=2.5, line_join="round")
         drawn.line("x", "y", source=self.arrow, line_color=BEHAVIOUR, line_width=3, line_cap="round")
         super().__init__(reads, drawn)
@@ -128,7 +128,7 @@ class _PolarTile(_TuningTile):
     def draw(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> None:
         angles = chosen.centres * 2 * np.pi / (covariate.period or 1.0)
         half = np.pi / len(angles)
-        radius = np.nan_to_num(curve.mean / curve.top)
+        radius = curve.mean / curve.top
         most_s = float(curve.occupancy_s.max()) or 1.0
         self.source.data = {
             "start": (angles - half).astype(np.float32),
@@ -136,10 +136,9 @@ class _PolarTile(_TuningTile):
             "ring": (1.1 + 0.24 * curve.occupancy_s / most_s).astype(np.float32),
         }
         closed = np.append(np.arange(len(angles)), 0)
-        self.outline.data = {
-            "x": (radius * np.cos(angles))[closed].astype(np.float32),
-            "y": (radius * np.sin(angles))[closed].astype(np.float32),
-        }
+        outline = (radius * np.exp(1j * angles))[closed]
+        filled = np.nan_to_num(outline)  # an unvisited direction is a gap in the line and a notch in the area
+        self.outline.data = {"x": outline.real, "y": outline.imag, "filled_x": filled.real, "filled_y": filled.imag}
         length = float(resultant_length(curve.mean[None], angles)[0])
         towards = float(preferred_direction(curve.mean[None], angles)[0])
         self.arrow.data = {"x": [0.0, length * np.cos(towards)], "y": [0.0, length * np.sin(towards)]}
