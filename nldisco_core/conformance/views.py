@@ -82,7 +82,7 @@ def _expect_shows(view: View, run: Run) -> None:
 
 
 def _require_needs(view: View, run: Run) -> None:
-    missing = sorted(view.needs - run.offers)
+    missing = sorted(set(view.needs) - run.offers)
     if missing:
         raise NotApplicable(f"this run has no {', '.join(missing)}: the host shows why the view is absent")
 

@@ -28,11 +28,11 @@ def nldisco_views() -> Iterator[Provider]:
         ("activation-histogram", "activity:ActivationHistogram", "How strong the activations of a latent are."),
         ("verdict", "overview:Verdict", "What a run shows, and what it does not."),
         ("quality", "overview:Quality", "Reconstruction of held-out bins, model beside controls."),
-        ("comparison", "overview:Comparison", "Decoding, tuning, copies and seeds, model beside controls."),
         ("model-card", "overview:ModelCard", "Which model, how configured, by whom provided."),
         ("data-card", "overview:DataCard", "Session, units, bins, preprocessing and splits."),
         ("density-histogram", "overview:DensityHistogram", "How often latents are active; dead and dense ones."),
         ("training-curves", "overview:TrainingCurves", "What the model reported while it was fitted."),
+        ("comparison", "overview:Comparison", "Decoding, tuning, copies and seeds, model beside controls."),
     ):
         yield Provider(name=name, target=f"nldisco_explorer.views.{target}", summary=summary)
 

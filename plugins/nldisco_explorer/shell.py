@@ -16,7 +16,7 @@ from nldisco_explorer.host import TilePage, tiles_of
 from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.style import NAV_SX, THEMES, TILE_CSS
+from nldisco_explorer.style import NAV_SX, PICKER_SX, THEMES, TILE_CSS
 from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
@@ -61,7 +61,13 @@ class Shell:
         )
         self._nav.param.watch(lambda event: self.live.turn_to(page=event.new), "value")
         self._run_picker = pmui.Select(
-            label="run", options=list(runs), size="small", width=420, visible=len(runs) > 1, margin=(0, 12)
+            label="run",
+            options=list(runs),
+            size="small",
+            width=420,
+            visible=len(runs) > 1,
+            sx=PICKER_SX,
+            margin=(0, 12),
         )
         self._run_picker.param.watch(
             lambda event: self._open(f"?run={event.new}") if event.new != self.live.selection.run else None, "value"

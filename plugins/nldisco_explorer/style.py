@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
+__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "PICKER_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
 
 THEMES: dict[str, Any] = {
     "light": {
@@ -94,6 +94,13 @@ TABLE_CSS = """
 .tabulator .tabulator-row { min-height: 0; }
 .tabulator .tabulator-row .tabulator-cell { padding: 4px 6px; font-size: 13px; cursor: pointer; height: auto; }
 """
+
+PICKER_SX: dict[str, Any] = {
+    "& .MuiInputBase-root, & .MuiInputLabel-root, & .MuiInputLabel-root.Mui-focused, & .MuiSvgIcon-root": {
+        "color": "#ffffff"
+    },
+    "& .MuiOutlinedInput-notchedOutline": {"borderColor": "rgba(255, 255, 255, 0.45)"},
+}
 
 NAV_SX: dict[str, Any] = {
     "& .MuiToggleButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "padding": "5px 16px"},

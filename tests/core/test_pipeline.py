@@ -133,3 +133,19 @@ def test_mapping_a_run_again_replaces_the_older_mapping_and_keeps_the_rest(tmp_p
     assert len(again.mapping("selectivity").table) < before
     assert again.about["mappers"]["selectivity"]["config"]["variables"] == ["heading"]
     assert again.part("pca").mapping("selectivity").table["variable"].unique().tolist() == ["heading"]
+
+
+def test_a_run_holds_all_that_is_needed_to_repeat_it(tmp_path: Path) -> None:
+    first = toy_run(
+        tmp_path,
+        model="matryoshka-sae",
+        mappers=["selectivity"],
+        controls=["nmf"],
+        assignments=[SHORT, "model.epochs=2", "seed=4", "threads=1", "preprocess.normalise=unit-max"],
+    )
+    again = nldisco_core.run(settings=first.about["config"], runs_dir=tmp_path, quiet=True)
+    assert again.about["config_digest"] == first.about["config_digest"]
+    assert again.about["fingerprint"] == first.about["fingerprint"]
+    np.testing.assert_array_equal(again.latents.main.dense(), first.latents.main.dense())
+    for part in ("model", "nmf"):
+        assert again.part(part).mapping("selectivity").table.equals(first.part(part).mapping("selectivity").table)

@@ -111,3 +111,12 @@ def test_every_command_and_option_explains_itself(command: str) -> None:
     for parameter in found.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{command} {parameter.opts}"
+
+
+def test_the_tutorial_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for page, text in _blocks("python"):
+        if page.name == "tutorial.md":
+            exec(compile(text, str(page), "exec"), namespace)
+    assert list((tmp_path / "runs").glob("*/run.json"))

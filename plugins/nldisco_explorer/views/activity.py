@@ -173,9 +173,13 @@ class _UnitsTile(FigureTile):
 
 
 def _fit(axis: Range1d, values: NDArray[np.float64]) -> None:
+    """Range that holds all values, of which one at least is finite."""
     finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    pad = 0.08 * (high - low or 1.0)
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        axis.update(start=-1.0, end=1.0)
+        return
+    pad = 0.08 * (high - low)
     axis.update(start=low - (pad if low < 0 else 0), end=high + pad)
 
 

@@ -149,7 +149,7 @@ class _PolarTile(_TuningTile):
             if curve.peak is None
             else f"{covariate.name}: mean direction {np.rad2deg(towards):.0f}°, "
             f"resultant length {number(length, 2)} (orange line).",
-            f"Outer circle {number(curve.top, 2)}, the largest mean activation.",
+            "" if curve.peak is None else f"Outer circle {number(curve.top, 2)}, the largest mean activation.",
             f"Grey ring: time spent, {number(least, 2)} to {number(most_s)} s per bin of {360 / len(angles):g}°.",
         )
 
