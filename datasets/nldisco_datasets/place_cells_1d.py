@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from nldisco_core.binned import Binned
 from nldisco_core.errors import DatasetUnavailable, IncompatibleData, unknown_name
-from nldisco_core.interfaces import Dataset, DatasetCard, Dictionary
+from nldisco_core.interfaces import DatasetCard, Dictionary
 from nldisco_core.latents import LatentSpace
 from nldisco_core.session import Session, Signal, SpikeTrains
 from nldisco_core.tuning import Conditions, condition_means, rectified, rectified_columns
@@ -136,3 +140,134 @@ class PlaceCells1D:
             },
             truth={"cells": CELLS, "noise_hz": simulated.noise_hz},
         )
+
+
+N_BINS = 40
+GATES: Mapping[str, str] = MappingProxyType(
+    {
+        "shape": "1 - RMSE between the peak-normalised curve and the field is at least .6",
+        "peak": "the curve's peak lies within .075 of the centre",
+        "outside": "the peak-normalised curve is on average at most .4 beyond two widths from the centre",
+        "active": "at least 100 active bins",
+        "active_in_field": "at least 20 active bins within two widths of the centre",
+        "conditional_z": "the cell's mean z score in active bins is at least .3",
+        "strongest_z": "no other unit's mean z score in active bins is larger",
+        "weight": "the cell's weight in the decoder row of unit length is at least .1",
+        "strongest_weight": "no other unit's weight in it is larger",
+    }
+)
+"""What each gate asks of a latent, by name."""
+
+
+def gates(space: LatentSpace, data: Binned, dictionary: Dictionary) -> pd.DataFrame:
+    """For every instance and place cell the latent that passes most gates, and which it passes.
+
+    Of latents that pass as many, the one whose curve is nearest to the field. Curves are mean activations over 40 equal
+    bins of the track, divided by their peak. Signed codes enter as rectified halves, with the sign of their decoder
+    row.
+
+    Parameters
+    ----------
+    data : bins of this dataset with the covariate ``position``, the rows of `space`
+
+    Returns
+    -------
+    DataFrame
+        Columns ``instance``, ``cell``, ``latent``, ``sign``, the values ``similarity`` (1 - RMSE), ``peak_at``,
+        ``mean_outside``, ``n_active``, ``n_in_field``, ``unit_z``, ``unit_weight``, one bool column per gate of
+        `GATES`, ``found`` (all of them) and ``failed`` (names of the others).
+
+    Raises
+    ------
+    IncompatibleData
+        Other units than this dataset's, or latents of other rows.
+    """
+    ids = data.units["id"].tolist()
+    if not set(CELLS.index) <= set(ids) or space.n_rows != data.n_bins:
+        raise IncompatibleData(
+            f"{len(ids)} units on {data.n_bins} bins and latents of {space.n_rows} rows; expected the place cells "
+            f"{', '.join(CELLS.index)} and one row per bin of place-cells-1d"
+        )
+    units = np.array([ids.index(cell) for cell in CELLS.index])
+    tables = [_scored(space, data, dictionary.values[i], units, i) for i in range(space.n_instances)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _scored(
+    space: LatentSpace, data: Binned, weights: NDArray[np.float32], units: NDArray[np.int64], instance: int
+) -> pd.DataFrame:
+    codes = rectified(space, instance)
+    latent, sign = rectified_columns(space)
+    similarity, values, passed = _evidence(codes, data, weights[latent] * np.where(sign < 0, -1, 1)[:, None], units)
+    best = np.lexsort((-similarity, -np.sum(list(passed.values()), axis=0)), axis=1)[:, 0]
+
+    def of_best(by_cell: NDArray[Any]) -> NDArray[Any]:
+        return np.take_along_axis(by_cell, best[:, None], axis=1)[:, 0]
+
+    table = pd.DataFrame({"instance": instance, "cell": CELLS.index, "latent": latent[best], "sign": sign[best]})
+    for name, by_cell in {"similarity": similarity, **values, **passed}.items():
+        table[name] = of_best(by_cell)
+    table["found"] = table[list(GATES)].all(axis=1)
+    table["failed"] = [", ".join(name for name in GATES if not row[name]) for _, row in table.iterrows()]
+    return table
+
+
+def _evidence(
+    codes: sparse.csc_array, data: Binned, rows_of_decoder: Floats, units: NDArray[np.int64]
+) -> tuple[Floats, dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
+    """Similarity to each field, further values, and gates passed, each (4, n_columns)."""
+    position = data.covariate("position").values[:, 0]
+    edges = np.linspace(0, 1, N_BINS + 1)
+    along = (edges[:-1] + edges[1:]) / 2
+    normalised = _curves(codes, position, edges)
+    low, high = (CELLS["centre"] + side * 2 * CELLS[f"width_{name}"] for side, name in ((-1, "left"), (1, "right")))
+    outside = (along < low.to_numpy()[:, None]) | (along > high.to_numpy()[:, None])
+    inside = (position >= low.to_numpy()[:, None]) & (position <= high.to_numpy()[:, None])
+    active = codes > 0
+    n_active = np.asarray(active.sum(axis=0), dtype=np.int64)
+    z = _standardised(np.asarray(data.activity, dtype=np.float64))
+    mean_z = (active.T @ z) / np.maximum(n_active, 1)[:, None]
+    length = np.linalg.norm(rows_of_decoder, axis=1, keepdims=True)
+    unit_weight = np.divide(rows_of_decoder, length, out=np.zeros_like(rows_of_decoder), where=length > 0)
+    similarity = np.stack([1 - np.sqrt(np.mean((normalised - shape) ** 2, axis=1)) for shape in field(along)])
+    values: dict[str, NDArray[Any]] = {
+        "peak_at": np.tile(along[normalised.argmax(axis=1)], (len(CELLS), 1)),
+        "mean_outside": np.stack([normalised[:, beyond].mean(axis=1) for beyond in outside]),
+        "n_active": np.tile(n_active, (len(CELLS), 1)),
+        "n_in_field": np.asarray(active.T @ inside.T.astype(np.int64)).T,
+        "unit_z": mean_z[:, units].T,
+        "unit_weight": unit_weight[:, units].T,
+    }
+    passed = {
+        "shape": similarity >= 0.6,
+        "peak": np.abs(values["peak_at"] - CELLS["centre"].to_numpy()[:, None]) <= 0.075,
+        "outside": values["mean_outside"] <= 0.4,
+        "active": values["n_active"] >= 100,
+        "active_in_field": values["n_in_field"] >= 20,
+        "conditional_z": values["unit_z"] >= 0.3,
+        "strongest_z": values["unit_z"] >= mean_z.max(axis=1),
+        "weight": values["unit_weight"] >= 0.1,
+        "strongest_weight": values["unit_weight"] >= unit_weight.max(axis=1),
+    }
+    return similarity, values, passed
+
+
+def _curves(codes: sparse.csc_array, position: Floats, edges: Floats) -> Floats:
+    """(n_columns, 40) mean activation along the track over its peak; zeros for a silent latent."""
+    codes_of_bin = np.clip(np.digitize(position, edges) - 1, 0, N_BINS - 1).astype(np.int32)
+    along = Conditions(
+        variable="position",
+        kind="position",
+        codes=codes_of_bin,
+        labels=tuple(f"{low:.3f} to {high:.3f}" for low, high in pairwise(edges.tolist())),
+        centres=(edges[:-1] + edges[1:]) / 2,
+        edges=(edges,),
+    )
+    curves = np.nan_to_num(condition_means(codes, along, np.ones(len(position), dtype=bool)).mean)
+    peak = curves.max(axis=1, keepdims=True)
+    return np.divide(curves, peak, out=np.zeros_like(curves), where=peak > 0)
+
+
+def _standardised(activity: Floats) -> Floats:
+    spread = activity.std(axis=0)
+    return np.divide(activity - activity.mean(axis=0), spread, out=np.zeros_like(activity), where=spread > 0)

@@ -44,7 +44,7 @@ class PlaceEnsemblesConfig(Config):
     seed: int = Field(default=0, ge=0)
     n_units: int = Field(default=100, ge=1)
     n_features: int = Field(default=32, ge=1)
-    units_per_feature: int = Field(default=8, ge=1)
+    units_per_feature: int = Field(default=24, ge=1)
     snr: float = Field(default=4.0, ge=0, allow_inf_nan=False)
     duration_s: float = Field(default=2400.0, ge=10, allow_inf_nan=False)
 
@@ -87,7 +87,7 @@ class PlaceEnsembles:
                 "Every feature drives several units, which overlap; a shared gain and speed disturb them. "
                 "Truth per feature over time."
             ),
-            defaults={"bin.bin_s": 0.1, "preprocess.smooth_s": 0.1, "preprocess.normalise": "unit-max"},
+            defaults={"bin.bin_s": 0.1, "preprocess.smooth_s": 0.2, "preprocess.normalise": "unit-max"},
         )
 
     def session_ids(self) -> Sequence[str]:

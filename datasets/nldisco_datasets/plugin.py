@@ -14,11 +14,28 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nldisco_datasets() -> Iterator[Provider]:
-    """The bundled recording."""
+    """The bundled recording and the simulators."""
     yield Provider(
         name="head-direction",
         target="nldisco_datasets.head_direction:HeadDirection",
         summary="Mouse ADN and CA1, 15 units, sleep and wake with head direction and position (bundled, real).",
+    )
+    yield Provider(
+        name="place-cells-1d",
+        target="nldisco_datasets.place_cells_1d:PlaceCells1D",
+        summary="Four place cells on a line among 96 untuned units (simulated): a smoke test.",
+    )
+    yield Provider(
+        name="place-ensembles",
+        target="nldisco_datasets.place_ensembles:PlaceEnsembles",
+        config="nldisco_datasets.place_ensembles:PlaceEnsemblesConfig",
+        summary="Overlapping ensembles of regions, places and places by direction with known truth (simulated).",
+    )
+    yield Provider(
+        name="worm-stimuli",
+        target="nldisco_datasets.worm_stimuli:WormStimuli",
+        config="nldisco_datasets.worm_stimuli:WormStimuliConfig",
+        summary="190 calcium traces of a worm under labelled stimuli with known responders (simulated).",
     )
 
 

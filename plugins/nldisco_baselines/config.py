@@ -8,7 +8,15 @@ from pydantic import Field
 
 from nldisco_core.config import ModelConfig
 
-__all__ = ["FactorAnalysisConfig", "ICAConfig", "NMFConfig", "PCAConfig", "RawUnitsConfig", "UnitsOMPConfig"]
+__all__ = [
+    "FactorAnalysisConfig",
+    "ICAConfig",
+    "LearnedDictionaryConfig",
+    "NMFConfig",
+    "PCAConfig",
+    "RawUnitsConfig",
+    "UnitsOMPConfig",
+]
 
 
 class PCAConfig(ModelConfig):
@@ -49,6 +57,26 @@ class NMFConfig(ModelConfig):
     def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
         """As many atoms and the same seeds as the reference."""
         return _with_defaults(self, n_latents=n_latents, seeds=reference.seeds)
+
+
+class LearnedDictionaryConfig(ModelConfig):
+    """A learned dictionary; each seed starts from its own bins.
+
+    Attributes
+    ----------
+    k : atoms that speak in each bin, at most
+    alpha : L1 penalty while learning, for bins whose root mean square length is 1
+    epochs : passes over the training bins
+    """
+
+    n_latents: int | None = Field(default=None, ge=1)
+    k: int = Field(default=2, ge=1)
+    alpha: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    epochs: int = Field(default=10, ge=1)
+
+    def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
+        """As many atoms, the same seeds and the mean number of active latents of the reference, rounded."""
+        return _with_defaults(self, n_latents=n_latents, k=max(1, round(l0)), seeds=reference.seeds)
 
 
 class UnitsOMPConfig(ModelConfig):

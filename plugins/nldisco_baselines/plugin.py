@@ -36,6 +36,12 @@ def nldisco_latent_models() -> Iterator[Provider]:
         summary="Factor analysis.",
     )
     yield Provider(
+        name="learned-dictionary",
+        target="nldisco_baselines.dictionary_learning:LearnedDictionary",
+        config="nldisco_baselines.config:LearnedDictionaryConfig",
+        summary="A dictionary learned for sparse codes, coded by orthogonal matching pursuit.",
+    )
+    yield Provider(
         name="units-omp",
         target="nldisco_baselines.pursuit:UnitsOMP",
         config="nldisco_baselines.config:UnitsOMPConfig",
