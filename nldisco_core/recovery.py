@@ -264,7 +264,9 @@ def _one_instance(codes: tuple[sparse.csc_array, ...], active: tuple[Mask, ...])
     )
 
 
-def _mccs(codes: tuple[sparse.csc_array, ...], active: tuple[Mask, ...], column_of: NDArray[np.int64]) -> Iterator[float]:
+def _mccs(
+    codes: tuple[sparse.csc_array, ...], active: tuple[Mask, ...], column_of: NDArray[np.int64]
+) -> Iterator[float]:
     for feature, column in enumerate(column_of.tolist()):
         if column < 0:
             yield float("nan")

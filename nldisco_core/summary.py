@@ -226,12 +226,17 @@ def _on_compression(
     ]
     if not equals:
         return [f"{said}."]
-    listing = ", ".join(f"{called[name]} {value[name, 'r2', None]:.3f}" for name in equals)
-    if spread["model"][0] > max(spread[name][1] for name in equals):
-        word = "in every instance better than its equals"
-    else:
-        word = "not better than its equals"
-    return [f"{said}, {word} at that sparsity ({listing})."]
+    scored = {name: f"{called[name]} {value[name, 'r2', None]:.3f}" for name in equals}
+    beaten = [name for name in equals if spread["model"][0] > spread[name][1]]
+    parts = [
+        f"{word} {_join([scored[name] for name in names])}"
+        for word, names in (
+            ("in every instance above", beaten),
+            ("not above", [name for name in equals if name not in beaten]),
+        )
+        if names
+    ]
+    return [f"{said}; of its equals at that sparsity it is {', and '.join(parts)}."]
 
 
 def _on_decoding(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import panel as pn
+from bokeh.events import DocumentReady
+from bokeh.models import CustomJS
 from panel.io.server import get_server
 
 from nldisco_core.errors import NLDiscoError
@@ -24,13 +26,20 @@ class ServeError(NLDiscoError):
 def app(runs: Run | Iterable[Run]) -> Callable[[], Any]:
     """A function that makes the explorer of one new browser session, as Panel's servers take it.
 
-    Runs of one name are told apart by their folder's parent.
+    Raises
+    ------
+    ServeError
+        No run is given, or two runs have one name.
     """
     by_name = _by_name([runs] if isinstance(runs, Run) else runs)
     pn.extension("tabulator")
 
     def session() -> Any:
         location = pn.state.location
+        if pn.state.curdoc is not None:
+            # Panel writes the browser's history but does not listen to it; a link holds all there is to restore.
+            follow = CustomJS(code="window.addEventListener('popstate', () => window.location.reload())")
+            pn.state.curdoc.js_on_event(DocumentReady, follow)
         return Shell(by_name, query=(location.search or "") if location is not None else "", location=location).page
 
     return session
@@ -108,7 +117,10 @@ def serve(
 def _by_name(runs: Iterable[Run]) -> dict[str, Run]:
     by_name: dict[str, Run] = {}
     for run in runs:
-        by_name[run.name if run.name not in by_name else f"{run.folder.resolve().parent.name}/{run.name}"] = run
+        if by_name.setdefault(run.name, run).folder.resolve() != run.folder.resolve():
+            raise ServeError(
+                f"two runs are named {run.name}, in {by_name[run.name].folder.parent} and {run.folder.parent}"
+            )
     if not by_name:
         raise ServeError("no run to serve; expected at least one (see `nldisco runs`)")
     return by_name

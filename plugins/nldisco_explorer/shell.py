@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import panel as pn
 import panel_material_ui as pmui
@@ -74,6 +75,7 @@ class Shell:
         )
         self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16))
         self._pages: dict[str, _Page] = {}
+        self._loaded = False
         self._open(query)
         self.page = pmui.Page(
             title="nldisco explorer",
@@ -98,11 +100,13 @@ class Shell:
         place, more = place_of(query, reads)
         self.live = LiveSelection(place)
         self.live.observe(self._moved)
-        self._pages = {page: _Page(page, reads, self.live) for page in PAGES}
+        self._pages = {page: _Page(page, reads, self.live, loaded=self._loaded) for page in PAGES}
         self._main[:] = [self._notice, *(page.panel for page in self._pages.values())]
         self._run_picker.value = name
         self._complain([*complaints, *more])
         self._moved(place, place)
+        if self._loaded and self._location is not None:
+            self._location.search = query_of(place)
 
     def _moved(self, old: Place, new: Place) -> None:
         """Draw a place on the page in view, all in one message; the other pages wait until they are turned to."""
@@ -115,7 +119,8 @@ class Shell:
                 self._location.search = query_of(new)
 
     def _mark_row(self) -> None:
-        """Mark the selected row again once the browser has built its table, which drops a mark that came with it."""
+        """Mark the selected row once the browser has built its table, which drops a mark that comes with the page."""
+        self._loaded = True
         for page in self._pages.values():
             page.mark_row()
 
@@ -137,8 +142,6 @@ class Shell:
 
 
 def _run_named(query: str, runs: Mapping[str, Run]) -> tuple[str, list[str]]:
-    from urllib.parse import parse_qs
-
     default = next(iter(runs))
     name = parse_qs(query.removeprefix("?")).get("run", [default])[0]
     return (name, []) if name in runs else (default, [f"{unknown_name('run', name, runs)}."])
@@ -147,8 +150,9 @@ def _run_named(query: str, runs: Mapping[str, Run]) -> tuple[str, list[str]]:
 class _Page:
     """One page: its tiles, and the table where it has one. Nothing is built before it is first shown."""
 
-    def __init__(self, name: str, reads: Readings, live: LiveSelection) -> None:
+    def __init__(self, name: str, reads: Readings, live: LiveSelection, *, loaded: bool) -> None:
         self._name, self._reads, self._live = name, reads, live
+        self._loaded = loaded
         self._tiles: TilePage | None = None
         self._table: RankedTable | None = None
         self.panel = pn.Column(sizing_mode="stretch_width", margin=0, visible=False, css_classes=[f"page-{name}"])
@@ -163,7 +167,8 @@ class _Page:
         self._tiles.show(place.selection)
 
     def mark_row(self) -> None:
-        """Mark the table's selected row anew."""
+        """The browser has drawn the page: mark the table's selected row."""
+        self._loaded = True
         if self._table is not None:
             self._table.mark_row()
 
@@ -173,7 +178,7 @@ class _Page:
             self.panel[:] = [self._tiles.panel]
             return
         compact = self._name == HOME
-        self._table = RankedTable(self._reads, self._live, compact=compact)
+        self._table = RankedTable(self._reads, self._live, compact=compact, loaded=self._loaded)
         frame = pn.Column(
             self._table.panel, stylesheets=[TILE_CSS], css_classes=["tile"], margin=0, sizing_mode="stretch_width"
         )

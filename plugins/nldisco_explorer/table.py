@@ -72,15 +72,17 @@ class RankedTable:
     Parameters
     ----------
     compact : show the columns that choose a latent and no more, for a table beside plots
+    loaded : whether the browser has drawn its page; a mark that arrives with the page itself is lost, see `mark_row`
 
     Attributes
     ----------
     panel : what Panel draws
     """
 
-    def __init__(self, reads: Readings, live: LiveSelection, *, compact: bool) -> None:
+    def __init__(self, reads: Readings, live: LiveSelection, *, compact: bool, loaded: bool) -> None:
         self._reads, self._live, self._compact = reads, live, compact
         self._filling = False
+        self._marking, self._marked = loaded, list[int]()
         self._pickers = {name: self._picker(label) for name, label in PICKERS.items()}
         self._supported = pmui.Checkbox(label="supported only", value=False, size="small", margin=(2, 0))
         self._supported.param.watch(lambda _: self.show(live.place), "value")
@@ -140,10 +142,9 @@ class RankedTable:
             self._filling = False
 
     def mark_row(self) -> None:
-        """Mark the selected row anew, in two messages so that the browser sees a change."""
-        marked = self.table.selection
-        self.table.selection = []
-        self.table.selection = marked
+        """Mark the selected row, and do so from now on."""
+        self._marking = True
+        self.table.selection = self._marked
 
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
@@ -187,7 +188,9 @@ class RankedTable:
             )
         selection = place.selection
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
-        self.table.selection = [int(at[0])] if len(at) else []
+        self._marked = [int(at[0])] if len(at) else []
+        if self._marking:
+            self.table.selection = self._marked
         n_latents = self._reads.space(selection.model).n_latents
         said = [self._counted(place, len(rows), n_rows, n_latents)]
         if not self._compact and n_rows and place.mapper is not None:

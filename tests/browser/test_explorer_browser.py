@@ -161,6 +161,15 @@ def test_link_restores_the_place_it_was_copied_from(visit: Visit) -> None:
     assert "random-encoder (control)" in visit.page.locator(HEADING).inner_text()
 
 
+def test_back_returns_to_the_latent_before(visit: Visit) -> None:
+    visit.open("?latent=7")
+    cell, latent = row(visit, 2)
+    cell.click()
+    visit.wait_for_latent(latent)
+    visit.page.go_back()
+    visit.wait_for_latent(7)
+
+
 def test_bad_link_says_what_is_wrong_and_shows_something(visit: Visit) -> None:
     visit.open("?latent=abc&variable=headng&page=nowhere&run=none")
     said = visit.text(".alert")

@@ -90,7 +90,7 @@ def test_counts_speak_of_supported_latents_only() -> None:
 
 def test_the_words_name_equals_at_the_same_sparsity_only() -> None:
     sentence = verdict(_findings(), {"model": "sae"})[0]
-    assert "in every instance better than its equals at that sparsity (same 0.805)" in sentence
+    assert "of its equals at that sparsity it is in every instance above same 0.805." in sentence
     assert "wide" not in sentence
 
 

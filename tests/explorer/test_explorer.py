@@ -212,3 +212,12 @@ def test_plugin_module_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_runs_of_one_name_are_refused_and_one_given_twice_is_one(written_run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / written_run.name
+    copy.mkdir()
+    (copy / "run.json").write_bytes((written_run.folder / "run.json").read_bytes())
+    with pytest.raises(ServeError, match="two runs are named"):
+        app([written_run, Run(copy)])
+    assert app([written_run, Run(written_run.folder)]) is not None
