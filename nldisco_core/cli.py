@@ -389,7 +389,7 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
     click.echo()
     for sentence in run.about.get("verdict", []):
         click.echo(textwrap.fill(f"- {sentence}", width=110, subsequent_indent="  ", break_on_hyphens=False))
-    for note in run.about.get("notes", []):
+    for note in (note for note in run.about.get("notes", []) if note.split(":")[0] not in run.controls):
         click.echo(textwrap.fill(f"note: {note}", width=110, subsequent_indent="  ", break_on_hyphens=False))
 
 

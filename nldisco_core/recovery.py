@@ -275,7 +275,7 @@ def _mccs(
         threshold = _best_threshold(chosen, active[0][:, feature])
         on = reported >= threshold
         hits = np.count_nonzero(on & active[1][:, feature])
-        yield float(_matthews(hits, np.count_nonzero(on), np.count_nonzero(active[1][:, feature]), len(on)))
+        yield float(_matthews(hits, np.count_nonzero(on), int(active[1][:, feature].sum()), len(on)))
 
 
 def _best_threshold(values: Floats, active: Mask) -> float:

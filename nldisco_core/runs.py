@@ -210,10 +210,13 @@ class Run:
             "mapping": bool(self.mappings),
             "dictionary": (self.folder / "dictionary.json").exists(),
             "controls": bool(self.controls),
-            "history": len(self.history) > 0,
-            "metrics": len(self.metrics) > 0,
+            "history": self._has_rows("history"),
+            "metrics": self._has_rows("metrics"),
         }
         return frozenset(kinds | {name for name, there in held.items() if there})
+
+    def _has_rows(self, table: str) -> bool:
+        return (self.folder / f"{table}.parquet").exists() and len(getattr(self, table)) > 0
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def evidence(reads: Readings, selection: Selection, mapper: str | None) -> Evide
         density=len(active.rows) / considered if considered else float("nan"),
         scores=scores,
         copy=_copy(reads, selection),
-        best_control=_best_control(reads, selection, mapper),
+        best_control=reads.best_control(mapper, selection.variable, selection.split),
         label_use=space.label_use,
     )
 
@@ -86,20 +86,10 @@ def _known(row: pd.Series) -> dict[str, Any]:
     }
 
 
-def _whole(reads: Readings, model: str, mapper: str, selection: Selection) -> pd.DataFrame:
-    """Rows of single latents that score the whole variable on the split that is reported."""
-    table = reads.mapping(model, mapper).table
-    table = table[table["latent"].notna() & table["condition"].isna() & (table["variable"] == selection.variable)]
-    for split in (selection.split, "test", "all"):
-        if (table["split"] == split).any():
-            return table[table["split"] == split]
-    return table
-
-
 def _scores(reads: Readings, selection: Selection, mapper: str | None) -> dict[str, Any]:
-    if mapper is None or mapper not in reads.run.part(selection.model).mappings:
+    if mapper is None or not reads.is_mapped(selection.model, mapper):
         return {}
-    table = _whole(reads, selection.model, mapper, selection)
+    table = reads.whole(selection.model, mapper, selection.variable, selection.split)
     row = table[
         (table["instance"] == selection.instance)
         & (table["latent"] == selection.latent)
@@ -120,24 +110,3 @@ def _copy(reads: Readings, selection: Selection) -> dict[str, Any]:
     if "sign" in row:
         row = row[row["sign"] == selection.sign]
     return _known(row.iloc[0]) if len(row) else {}
-
-
-def _best_control(reads: Readings, selection: Selection, mapper: str | None) -> tuple[str, str, float] | None:
-    best: tuple[str, str, float] | None = None
-    for name, part in reads.run.controls.items():
-        if mapper not in part.mappings or mapper is None:
-            continue
-        table = _whole(reads, name, mapper, selection)
-        if "supported" in table:
-            table = table[table["supported"].astype("boolean").fillna(False).astype(bool)]
-        score = next(
-            (
-                column
-                for column in ("mutual_information", "auroc", "youden")
-                if column in table and table[column].notna().any()
-            ),
-            None,
-        )
-        if score is not None and (best is None or float(table[score].max()) > best[2]):
-            best = (name, score, float(table[score].max()))
-    return best

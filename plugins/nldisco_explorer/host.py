@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import panel as pn
@@ -14,12 +15,27 @@ from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME
-from nldisco_explorer.readings import FACTS, readings
 from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
 
 __all__ = ["Tile", "TilePage", "tiles_of"]
 
 logger = logging.getLogger(__name__)
+
+
+WHY_ABSENT: Mapping[str, str] = MappingProxyType(
+    {
+        "circular": "this run has no circular variable, such as a heading",
+        "linear": "this run has no linear variable, such as a speed",
+        "discrete": "this run has no discrete variable, such as a condition of trials",
+        "position": "this run has no position",
+        "trials": "this run was binned without a table of trials",
+        "mapping": "no mapper was run; add one with `nldisco map`",
+        "dictionary": "the model has no weights from latents to units",
+        "controls": "this run has no controls",
+        "history": "the model left no training curves",
+        "metrics": "this run holds no evaluation",
+    }
+)
 
 
 class Tile:
@@ -46,13 +62,13 @@ class Tile:
             self._view = listed.make()
             self.title, self.page, wide = str(self._view.title), self._view.page, getattr(self._view, "wide", False)
             headed = not getattr(self._view, "own_heading", False)
-            missing = sorted(need for need in self._view.needs if need not in readings(run).facts)
+            missing = sorted(need for need in self._view.needs if need not in run.offers)
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
         else:
             if missing:
                 self.state = "absent"
-                self.reason = "; ".join(FACTS.get(need, f"no run offers {need!r}") for need in missing)
+                self.reason = "; ".join(WHY_ABSENT.get(need, f"no run offers {need!r}") for need in missing)
         heading = pn.pane.HTML(f"<h3>{html.escape(self.title)}</h3>", stylesheets=[CARD_CSS], margin=0)
         self.panel = pn.Column(
             *((heading,) if headed else ()),

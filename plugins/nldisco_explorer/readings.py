@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS
-from nldisco_core.errors import RunError
 from nldisco_core.runs import Run
 from nldisco_explorer.variables import cut
 
@@ -26,24 +23,9 @@ if TYPE_CHECKING:
     from nldisco_core.selection import Selection
     from nldisco_core.tuning import Conditions
 
-__all__ = ["ALL_SPLITS", "FACTS", "Activations", "Readings", "readings"]
+__all__ = ["ALL_SPLITS", "Activations", "Readings", "readings"]
 
 ALL_SPLITS = ("all", *SPLITS)
-
-FACTS: Mapping[str, str] = MappingProxyType(
-    {
-        "circular": "this run has no circular variable, such as a heading",
-        "linear": "this run has no linear variable, such as a speed",
-        "discrete": "this run has no discrete variable, such as a condition of trials",
-        "position": "this run has no position",
-        "trials": "this run was binned without a table of trials",
-        "mapping": "no mapper was run; add one with `nldisco map`",
-        "dictionary": "the model has no weights from latents to units",
-        "controls": "this run has no controls",
-        "history": "the model left no training curves",
-        "metrics": "this run holds no evaluation",
-    }
-)
 
 
 class Activations:
@@ -80,25 +62,8 @@ class Readings:
         self._conditions: dict[str, Conditions] = {}
         self._mappings: dict[tuple[str, str, int], MapperResult] = {}
         self._covariates: dict[str, Covariate] = {}
-
-    @cached_property
-    def facts(self) -> frozenset[str]:
-        """Which of `FACTS` hold."""
-        counts, run = self.run.counts, self.run
-        found: set[str] = {counts.covariate(name).kind for name in counts.covariate_names}
-        found |= {"trials"} if any(session.trials is not None for session in counts.sessions) else set()
-        found |= {"mapping"} if self.mappers else set()
-        found |= {"dictionary"} if run.dictionary is not None else set()
-        found |= {"controls"} if run.controls else set()
-        found |= {"history"} if self._holds("history") else set()
-        found |= {"metrics"} if self._holds("metrics") else set()
-        return frozenset(found)
-
-    def _holds(self, name: str) -> bool:
-        try:
-            return len(getattr(self.run, name)) > 0
-        except RunError:
-            return False
+        self._whole: dict[tuple[int, str, str | None, str], pd.DataFrame] = {}
+        self._best_control: dict[tuple[str | None, str | None, str], tuple[str, str, float] | None] = {}
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -119,6 +84,35 @@ class Readings:
         if key not in self._mappings:
             self._mappings[key] = part.mapping(mapper)
         return self._mappings[key]
+
+    def whole(self, model: str, mapper: str, variable: str | None, split: str) -> pd.DataFrame:
+        """Rows that score single latents for a whole variable, on a split or else on the split that is reported."""
+        found = self.mapping(model, mapper)
+        key = (id(found), model, variable, split)
+        if key not in self._whole:
+            table = found.table
+            table = table[table["latent"].notna() & table["condition"].isna() & (table["variable"] == variable)]
+            scored = [name for name in (split, "test", "all") if (table["split"] == name).any()]
+            self._whole[key] = table[table["split"] == scored[0]] if scored else table
+        return self._whole[key]
+
+    def best_control(self, mapper: str | None, variable: str | None, split: str) -> tuple[str, str, float] | None:
+        """Control, score and value of the best supported latent of any control; None where none is scored."""
+        key = (mapper, variable, split)
+        if key not in self._best_control:
+            self._best_control[key] = None if mapper is None else self._find_best_control(mapper, variable, split)
+        return self._best_control[key]
+
+    def _find_best_control(self, mapper: str, variable: str | None, split: str) -> tuple[str, str, float] | None:
+        mapped = [name for name in self.run.controls if self.is_mapped(name, mapper)]
+        tables = {name: self.whole(name, mapper, variable, split) for name in mapped}
+        for score in ("mutual_information", "auroc", "youden"):
+            best = {name: float(_supported(table)[score].max()) for name, table in tables.items() if score in table}
+            known = {name: value for name, value in best.items() if value == value}
+            if known:
+                name = max(known, key=lambda name: known[name])
+                return name, score, known[name]
+        return None
 
     def is_mapped(self, model: str, mapper: str | None) -> bool:
         """Whether that mapper was run on that model."""
@@ -238,6 +232,11 @@ class Readings:
     def copies(self) -> pd.DataFrame | None:
         """The run's table of copies and composites, None where it has none."""
         return self.run.table("copies") if "copies" in self.run.tables else None
+
+
+def _supported(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows with enough support; all of them where the mapper does not say."""
+    return table[table["supported"].fillna(False).astype(bool)] if "supported" in table else table
 
 
 def readings(run: Run) -> Readings:

@@ -83,6 +83,7 @@ class RankedTable:
         self._reads, self._live, self._compact = reads, live, compact
         self._filling = False
         self._marking, self._marked = loaded, list[int]()
+        self._rows, self._filled = pd.DataFrame(), tuple[object, ...]()
         self._pickers = {name: self._picker(label) for name, label in PICKERS.items()}
         self._supported = pmui.Checkbox(label="supported only", value=False, size="small", margin=(2, 0))
         self._supported.param.watch(lambda _: self.show(live.place), "value")
@@ -136,10 +137,31 @@ class RankedTable:
         """Fill pickers and table for a place, and mark the row of its latent."""
         self._filling = True
         try:
-            self._fill_pickers(place)
-            self._fill_table(place)
+            chosen = self._chosen(place)
+            if chosen != self._filled:
+                self._fill_pickers(place)
+                self._fill_table(place)
+                self._filled = chosen
+            self._mark(place.selection)
         finally:
             self._filling = False
+
+    def _chosen(self, place: Place) -> tuple[object, ...]:
+        """All that the table's rows depend on."""
+        selection, mapper = place.selection, place.mapper
+        mapped = mapper is not None and self._reads.is_mapped(selection.model, mapper)
+        return (
+            *(selection.model, selection.instance, selection.variable, selection.split, mapper, place.condition),
+            id(self._reads.mapping(selection.model, mapper or "")) if mapped else None,
+            self._supported.value,
+        )
+
+    def _mark(self, selection: Selection) -> None:
+        rows = self._rows
+        at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
+        self._marked = [int(at[0])] if len(at) else []
+        if self._marking:
+            self.table.selection = self._marked
 
     def mark_row(self) -> None:
         """Mark the selected row, and do so from now on."""
@@ -186,11 +208,7 @@ class RankedTable:
                 },
                 text_align={name: "right" for name in columns if pd.api.types.is_numeric_dtype(shown[name])},
             )
-        selection = place.selection
-        at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
-        self._marked = [int(at[0])] if len(at) else []
-        if self._marking:
-            self.table.selection = self._marked
+        self._rows, selection = rows, place.selection
         n_latents = self._reads.space(selection.model).n_latents
         said = [self._counted(place, len(rows), n_rows, n_latents)]
         if not self._compact and n_rows and place.mapper is not None:
