@@ -119,7 +119,7 @@ class PlaceCells1D:
         if session_id != SESSION_ID:
             raise DatasetUnavailable(f"place-cells-1d: {unknown_name('session', session_id, self.session_ids())}")
         simulated = simulate()
-        centres_s = (np.arange(N_STEPS) + 0.5) * STEP_S
+        centres_s = (np.arange(N_STEPS, dtype=np.float64) + 0.5) * STEP_S
         ids = [*CELLS.index, *(f"noise-{unit}" for unit in range(N_NOISE))]
         kinds = ["place"] * len(CELLS) + ["noise"] * N_NOISE
         return Session(
@@ -198,7 +198,8 @@ def _scored(
 ) -> pd.DataFrame:
     codes = rectified(space, instance)
     latent, sign = rectified_columns(space)
-    similarity, values, passed = _evidence(codes, data, weights[latent] * np.where(sign < 0, -1, 1)[:, None], units)
+    rows_of_decoder = weights[latent].astype(np.float64) * np.where(sign < 0, -1, 1)[:, None]
+    similarity, values, passed = _evidence(codes, data, rows_of_decoder, units)
     best = np.lexsort((-similarity, -np.sum(list(passed.values()), axis=0)), axis=1)[:, 0]
 
     def of_best(by_cell: NDArray[Any]) -> NDArray[Any]:
@@ -231,9 +232,9 @@ def _evidence(
     unit_weight = np.divide(rows_of_decoder, length, out=np.zeros_like(rows_of_decoder), where=length > 0)
     similarity = np.stack([1 - np.sqrt(np.mean((normalised - shape) ** 2, axis=1)) for shape in field(along)])
     values: dict[str, NDArray[Any]] = {
-        "peak_at": np.tile(along[normalised.argmax(axis=1)], (len(CELLS), 1)),
+        "peak_at": np.tile(np.where(n_active > 0, along[np.nan_to_num(normalised).argmax(axis=1)], np.nan), (4, 1)),
         "mean_outside": np.stack([normalised[:, beyond].mean(axis=1) for beyond in outside]),
-        "n_active": np.tile(n_active, (len(CELLS), 1)),
+        "n_active": np.tile(n_active, (4, 1)),
         "n_in_field": np.asarray(active.T @ inside.T.astype(np.int64)).T,
         "unit_z": mean_z[:, units].T,
         "unit_weight": unit_weight[:, units].T,
@@ -253,7 +254,7 @@ def _evidence(
 
 
 def _curves(codes: sparse.csc_array, position: Floats, edges: Floats) -> Floats:
-    """(n_columns, 40) mean activation along the track over its peak; zeros for a silent latent."""
+    """(n_columns, 40) mean activation along the track over its peak; NaN for a silent latent."""
     codes_of_bin = np.clip(np.digitize(position, edges) - 1, 0, N_BINS - 1).astype(np.int32)
     along = Conditions(
         variable="position",
@@ -265,9 +266,10 @@ def _curves(codes: sparse.csc_array, position: Floats, edges: Floats) -> Floats:
     )
     curves = np.nan_to_num(condition_means(codes, along, np.ones(len(position), dtype=bool)).mean)
     peak = curves.max(axis=1, keepdims=True)
-    return np.divide(curves, peak, out=np.zeros_like(curves), where=peak > 0)
+    return np.asarray(np.divide(curves, peak, out=np.full_like(curves, np.nan), where=peak > 0))
 
 
 def _standardised(activity: Floats) -> Floats:
     spread = activity.std(axis=0)
-    return np.divide(activity - activity.mean(axis=0), spread, out=np.zeros_like(activity), where=spread > 0)
+    centred = activity - activity.mean(axis=0)
+    return np.asarray(np.divide(centred, spread, out=np.zeros_like(activity), where=spread > 0))

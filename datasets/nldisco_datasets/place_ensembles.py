@@ -148,7 +148,7 @@ def trajectory(duration_s: float, rng: np.random.Generator) -> Trajectory:
     outward = folded > 1
     heading = np.arctan2(*np.where(outward, -velocity, velocity).T[::-1])
     return Trajectory(
-        times_s=(np.arange(n_samples) + 0.5) * STEP_S,
+        times_s=(np.arange(n_samples, dtype=np.float64) + 0.5) * STEP_S,
         position=np.where(outward, 2.0 - folded, folded),
         heading=np.mod(heading, 2 * np.pi),
         speed=np.linalg.norm(velocity, axis=1),
@@ -200,7 +200,7 @@ def _spread_out(n: int, rng: np.random.Generator, centre: Floats, radius: float)
 
 def _distances(walk: Trajectory, centres: Floats) -> Floats:
     """(n_samples, n_centres) m."""
-    return np.linalg.norm(walk.position[:, None] - centres, axis=2)
+    return np.asarray(np.linalg.norm(walk.position[:, None] - centres, axis=2))
 
 
 def _mixing(config: PlaceEnsemblesConfig, rng: np.random.Generator) -> Floats:
@@ -209,7 +209,7 @@ def _mixing(config: PlaceEnsemblesConfig, rng: np.random.Generator) -> Floats:
     driven = min(config.units_per_feature, config.n_units)
     for row in mixing:
         row[rng.permutation(config.n_units)[:driven]] = rng.uniform(0.5, 1.5, driven)
-    return mixing * config.snr * float(np.mean(BASELINE_HZ))
+    return np.asarray(mixing * config.snr * float(np.mean(BASELINE_HZ)))
 
 
 def _drift(n_samples: int, tau_s: float, rng: np.random.Generator) -> Floats:

@@ -85,9 +85,7 @@ class WormStimuli:
         """
         if session_id not in self.session_ids():
             raise DatasetUnavailable(f"worm-stimuli: {unknown_name('session', session_id, self.session_ids())}")
-        order_rng, unit_rng, trace_rng = map(
-            np.random.default_rng, np.random.SeedSequence(self._config.seed).spawn(3)
-        )
+        order_rng, unit_rng, trace_rng = map(np.random.default_rng, np.random.SeedSequence(self._config.seed).spawn(3))
         order = np.concatenate([order_rng.permutation(len(STIMULI)) for _ in range(N_REPEATS)])
         first_frame = np.rint(np.arange(len(order) + 1) * N_FRAMES / len(order)).astype(np.int64)
         shown = _stimulus_of_frame(order, first_frame)
@@ -159,7 +157,7 @@ def _truth(shown: NDArray[np.float64], mixing: Floats) -> FeatureTruth:
             "parent": [FLOW] * len(STIMULI) + [""],
         }
     )
-    times_s = (np.arange(N_FRAMES) + 0.5) / FRAME_HZ
+    times_s = (np.arange(N_FRAMES, dtype=np.float64) + 0.5) / FRAME_HZ
     return FeatureTruth(features=table, times_s=times_s, activity=_indicator(on), mixing=mixing)
 
 

@@ -71,8 +71,8 @@ class LearnedDictionaryConfig(ModelConfig):
 
     n_latents: int | None = Field(default=None, ge=1)
     k: int = Field(default=2, ge=1)
-    alpha: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-    epochs: int = Field(default=10, ge=1)
+    alpha: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    epochs: int = Field(default=5, ge=1)
 
     def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
         """As many atoms, the same seeds and the mean number of active latents of the reference, rounded."""

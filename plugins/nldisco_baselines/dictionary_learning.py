@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import orthogonal_mp_gram
 
 from nldisco_baselines.baseline import Baseline, Floats, Learned
@@ -55,9 +56,15 @@ class LearnedDictionary(Baseline[LearnedDictionaryConfig]):
             max_no_improvement=None,
             tol=0.0,
         )
-        fitted = solver.fit(centred / length)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            fitted = solver.fit(centred / length)
+        short = sum(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        note = f"{short} sparse codes met no tolerance while the dictionary was learned"
         return Learned(
-            weights={"offset": mean, "dictionary": _unit_rows(fitted.components_)}, iterations=int(fitted.n_steps_)
+            weights={"offset": mean, "dictionary": _unit_rows(fitted.components_)},
+            iterations=int(fitted.n_steps_),
+            notes=(note,) if short else (),
         )
 
     def _encode(self, activity: Floats) -> tuple[sparse.csc_array, ...]:
@@ -86,4 +93,4 @@ class LearnedDictionary(Baseline[LearnedDictionaryConfig]):
 
 def _unit_rows(rows: Floats) -> Floats:
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))

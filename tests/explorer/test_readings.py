@@ -74,7 +74,7 @@ def test_silent_latent_has_no_peak(reads: Readings) -> None:
     assert curve.top == 1
 
 
-def test_facts_are_what_the_run_holds(reads: Readings, bare_run: Run) -> None:
+def test_a_run_offers_views_what_it_holds(reads: Readings, bare_run: Run) -> None:
     everything = {
         "circular",
         "linear",
@@ -86,8 +86,8 @@ def test_facts_are_what_the_run_holds(reads: Readings, bare_run: Run) -> None:
         "history",
         "metrics",
     }
-    assert reads.facts == everything
-    assert readings(bare_run).facts == everything - {"mapping"}
+    assert reads.run.offers == everything
+    assert bare_run.offers == everything - {"mapping"}
 
 
 def test_envelope_keeps_the_extremes_in_order() -> None:
