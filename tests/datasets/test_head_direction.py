@@ -37,7 +37,7 @@ def test_bundled_file_is_small() -> None:
 
 def test_bundled_recording_passes_the_conformance_kit() -> None:
     results = check_dataset(lambda settings: make("dataset", "head-direction", settings))
-    assert [str(result) for result in results if result.outcome != "passed"] == []
+    assert [str(result) for result in results if result.status != "passed"] == []
 
 
 def test_spike_times_are_exactly_those_of_the_source(session: Session, source: h5py.File) -> None:

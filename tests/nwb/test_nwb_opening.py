@@ -122,7 +122,7 @@ def test_dataset_passes_the_conformance_kit(write: Any) -> None:
 
     path = write(fill)
     results = check_dataset(lambda settings: make("dataset", "nwb", {"path": str(path), **settings}))
-    assert [str(result) for result in results if result.outcome != "passed"] == []
+    assert [str(result) for result in results if result.status != "passed"] == []
     assert isinstance(dataset(path), Dataset)
 
 

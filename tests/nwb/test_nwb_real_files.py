@@ -18,7 +18,7 @@ HEAD_DIRECTION, HUMAN = "head_direction_A2929-200711", "human_recognition_sub-4_
 def test_real_recording_passes_the_conformance_kit(shared_data: Path, name: str) -> None:
     path = str(shared_data / f"{name}.nwb")
     results = check_dataset(lambda settings: make("dataset", "nwb", {"path": path, **settings}))
-    assert [str(result) for result in results if result.outcome != "passed"] == []
+    assert [str(result) for result in results if result.status != "passed"] == []
 
 
 def test_head_direction_recording(shared_data: Path) -> None:
