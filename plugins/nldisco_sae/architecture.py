@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from nldisco_sae.seeding import generator
 
-__all__ = ["Output", "Parameters", "apply_output", "initialise", "normalise_decoder", "project_decoder_gradient"]
+__all__ = [
+    "Output",
+    "Parameters",
+    "apply_output",
+    "fold_decoder_norm",
+    "initialise",
+    "normalise_decoder",
+    "project_decoder_gradient",
+]
 
-Output = Literal["identity", "relu", "softplus"]
+Output = Literal["identity", "relu", "softplus", "exp"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +51,9 @@ class Parameters:
         """The tensors that learning changes, by name."""
         return {name: tensor for name, tensor in self.named().items() if name != "input_mean"}
 
-    def detached(self, device: torch.device | str) -> Parameters:
+    def detached(self, device: torch.device | str) -> Self:
         """Copies outside any graph on another device."""
-        return Parameters(**{name: tensor.detach().to(device).clone() for name, tensor in self.named().items()})
+        return replace(self, **{name: tensor.detach().to(device).clone() for name, tensor in self.named().items()})
 
     def offset(self) -> Tensor:
         """(n_instances, 1, n_latents) what is added to ``x W_enc``: b_enc - b_pre W_enc."""
@@ -78,14 +86,16 @@ def apply_output(values: Tensor, output: Output) -> Tensor:
     """The decoder's last step."""
     if output == "relu":
         return torch.relu(values)
+    if output == "exp":
+        return torch.exp(values)
     return torch.nn.functional.softplus(values) if output == "softplus" else values
 
 
-def initialise(*, seeds: Sequence[int], n_latents: int, mean: Tensor, output: Output) -> Parameters:
+def initialise(*, seeds: Sequence[int], n_latents: int, mean: Tensor, output: Output, gain: float = 1.0) -> Parameters:
     """Fresh parameters, drawn for each instance from its own seed.
 
-    Decoder rows are uniform on the unit sphere, the encoder is their transpose, b_enc is 0, and b_dec is set so that
-    inactive latents predict the mean of the data.
+    Decoder rows are uniform on the unit sphere, the encoder is `gain` times their transpose, b_enc is 0, and b_dec is
+    set so that inactive latents predict the mean of the data.
 
     Parameters
     ----------
@@ -95,11 +105,11 @@ def initialise(*, seeds: Sequence[int], n_latents: int, mean: Tensor, output: Ou
     decoder = torch.stack([torch.randn(n_latents, n_units, generator=generator(seed, "initialise")) for seed in seeds])
     normalise_decoder(decoder)
     bias = mean
-    if output == "softplus":
+    if output in ("softplus", "exp"):
         small = mean.clamp(min=1e-4)
-        bias = small + torch.log(-torch.expm1(-small))
+        bias = torch.log(small) if output == "exp" else small + torch.log(-torch.expm1(-small))
     return Parameters(
-        encoder=decoder.transpose(1, 2).contiguous(),
+        encoder=decoder.transpose(1, 2).contiguous() * gain,
         encoder_bias=torch.zeros(len(seeds), n_latents),
         decoder=decoder,
         decoder_bias=bias.repeat(len(seeds), 1),
@@ -115,3 +125,14 @@ def project_decoder_gradient(decoder: Tensor, gradient: Tensor) -> None:
 def normalise_decoder(decoder: Tensor) -> None:
     """Scale, in place, each decoder row to unit L2 norm."""
     decoder.div_(torch.linalg.vector_norm(decoder, dim=-1, keepdim=True))
+
+
+def fold_decoder_norm(parameters: Parameters) -> Parameters:
+    """The same function with decoder rows of unit norm: what a row loses in length its latent's activation gains."""
+    norms = torch.linalg.vector_norm(parameters.decoder, dim=-1)
+    return replace(
+        parameters,
+        encoder=parameters.encoder * norms[:, None],
+        encoder_bias=parameters.encoder_bias * norms,
+        decoder=parameters.decoder / norms.clamp(min=torch.finfo(norms.dtype).tiny)[..., None],
+    )

@@ -20,19 +20,20 @@ from nldisco_core.errors import IncompatibleData, ModelError, NotFitted, SchemaT
 from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
 from nldisco_core.latents import Latents
 from nldisco_sae.architecture import Parameters, apply_output
-from nldisco_sae.calibration import calibrate
-from nldisco_sae.config import SparseCodeConfig
+from nldisco_sae.config import SparseCodeConfig, TrainingConfig
 from nldisco_sae.encoding import encode
 from nldisco_sae.examples import Examples, require_units, unit_ids
 from nldisco_sae.memory import require_memory
-from nldisco_sae.training import Trained
+from nldisco_sae.sparsifier import sparsifier_of
+from nldisco_sae.training import Trained, train
 
-__all__ = ["SparseAutoencoder", "choose_device"]
+__all__ = ["SparseAutoencoder", "TrainedAutoencoder", "choose_device"]
 
 SCHEMA_VERSION = 1
 _ROWS = 8192  # of one reconstruction block
 
 C = TypeVar("C", bound=SparseCodeConfig)
+T = TypeVar("T", bound=TrainingConfig)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,16 +74,19 @@ class SparseAutoencoder(ABC, Generic[C]):
         self._fitted: _Fitted | None = None
 
     @abstractmethod
-    def learn(self, examples: Examples, monitor: Monitor) -> Trained:
-        """Parameters of all instances from the training examples."""
+    def learn(self, examples: Examples, monitor: Monitor, *, validation: Examples | None) -> Trained:
+        """Parameters of all instances from the training examples; validation ones may decide when to stop."""
 
     def fit(self, train: Binned, *, validation: Binned | None, monitor: Monitor) -> FitReport:
-        """Learn from all rows of `train` and calibrate thresholds on them; `validation` is only reported on.
+        """Learn from all rows of `train` and calibrate thresholds on them.
+
+        `validation` gives a curve and, where there is a patience, says when to stop; nothing is fitted on it.
 
         Raises
         ------
         IncompatibleData
-            Sessions with different units, activity that is not finite, or targets the loss is not defined for.
+            Sessions with different units, activity that is not finite, targets the loss is not defined for, or a
+            patience without validation rows.
         ModelError
             Too large for the memory, no such device, or a checkpoint of another fit.
         Diverged
@@ -93,12 +97,19 @@ class SparseAutoencoder(ABC, Generic[C]):
         require_memory(self.config, n_rows=train.n_bins, n_units=len(units), device=device)
         started = time.perf_counter()
         examples = Examples.of(train, device)
-        trained = self.learn(examples, monitor)
+        sets = {"training": train}
+        held_out = None
+        if validation is not None and validation.n_bins > 0:
+            require_units(validation, units)
+            sets["validation"] = validation
+            held_out = Examples.of(validation, device, mean=examples.mean)
+        trained = self.learn(examples, monitor, validation=held_out)
         learned = time.perf_counter()
-        calibration = calibrate(trained.parameters, examples, self.config)
-        self._fitted = _Fitted(parameters=trained.parameters, thresholds=calibration.thresholds, unit_ids=units)
-        sets = {"training": train} if validation is None else {"training": train, "validation": validation}
-        found = {"batch": calibration.training_l0} | {name: _l0(self.transform(data)) for name, data in sets.items()}
+        sparsifier = sparsifier_of(self.config)
+        finished = sparsifier.finish(trained.parameters, examples)
+        self._fitted = _Fitted(parameters=finished.parameters, thresholds=finished.thresholds, unit_ids=units)
+        found = {} if finished.training_l0 is None else {"batch": finished.training_l0}
+        found |= {name: _l0(self.transform(data)) for name, data in sets.items()}
         for name, l0 in found.items():
             for level, size in enumerate(self.config.level_sizes):
                 trained.history.add(trained.steps, f"{name}_l0/{size}", l0[:, level].tolist(), monitor)
@@ -106,7 +117,7 @@ class SparseAutoencoder(ABC, Generic[C]):
             history=trained.history.frame(),
             stop_reason=trained.stop_reason,
             timings_s={"learn": learned - started, "calibrate": time.perf_counter() - learned},
-            notes=(*trained.notes, *_sparsity_notes(self.config, found)),
+            notes=(*trained.notes, *_sparsity_notes(self.config.level_sizes, sparsifier.inference, found)),
         )
 
     def transform(self, data: Binned) -> Latents:
@@ -208,6 +219,14 @@ class SparseAutoencoder(ABC, Generic[C]):
         return self._fitted
 
 
+class TrainedAutoencoder(SparseAutoencoder[T]):
+    """A sparse autoencoder that gradient descent trains, as its configuration and the sparsifier named there say."""
+
+    def learn(self, examples: Examples, monitor: Monitor, *, validation: Examples | None) -> Trained:
+        """Train all instances; goes on from the monitor's checkpoint where there is one."""
+        return train(self.config, examples, monitor, validation=validation)
+
+
 def _l0(latents: Latents) -> Tensor:
     """(n_instances, n_levels) mean number of active latents per row."""
     space = latents.main
@@ -218,10 +237,10 @@ def _l0(latents: Latents) -> Tensor:
     return torch.tensor(counts) / space.n_rows
 
 
-def _sparsity_notes(config: SparseCodeConfig, found: Mapping[str, Tensor]) -> Iterator[str]:
+def _sparsity_notes(level_sizes: tuple[int, ...], inference: str, found: Mapping[str, Tensor]) -> Iterator[str]:
     """How far inference is from training, level by level, as means over instances."""
-    for level, size in enumerate(config.level_sizes):
+    for level, size in enumerate(level_sizes):
         means = {name: float(l0[:, level].mean()) for name, l0 in found.items()}
-        inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in means.items() if name != "batch")
-        batch = f"{means['batch']:.2f} latents a bin in training batches"
-        yield f"Level {size}: {batch}; {config.inference} gives {inferred}."
+        batch = f"{means.pop('batch'):.2f} latents a bin in training batches; " if "batch" in means else ""
+        inferred = ", ".join(f"{value:.2f} on {name} bins" for name, value in means.items())
+        yield f"Level {size}: {batch}{inference} gives {inferred}."

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from nldisco_sae.architecture import Parameters
-from nldisco_sae.config import SparseCodeConfig
+from nldisco_sae.config import LevelsConfig
 from nldisco_sae.examples import Examples
 from nldisco_sae.seeding import data_order
 from nldisco_sae.selection import batch_cutoffs, select
+from nldisco_sae.single_level_config import BatchTopKConfig
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -30,7 +31,7 @@ class Calibration:
     training_l0: Tensor
 
 
-def calibrate(parameters: Parameters, examples: Examples, config: SparseCodeConfig) -> Calibration:
+def calibrate(parameters: Parameters, examples: Examples, config: LevelsConfig | BatchTopKConfig) -> Calibration:
     """Thresholds of final parameters on the training bins, in batches drawn as in training."""
     device = examples.values.device
     parameters = parameters.detached(device)

@@ -21,7 +21,7 @@ from nldisco_core.latents import LatentSpace
 from nldisco_sae.architecture import Parameters
 from nldisco_sae.config import SparseCodeConfig
 from nldisco_sae.examples import require_finite
-from nldisco_sae.selection import row_cutoffs, select
+from nldisco_sae.sparsifier import sparsifier_of
 
 __all__ = ["BLOCK_ROWS", "LATENT_MULTIPLE", "encode"]
 
@@ -40,34 +40,32 @@ def encode(parameters: Parameters, thresholds: Tensor, config: SparseCodeConfig,
 
     Parameters
     ----------
-    thresholds : (n_instances, n_levels)
+    thresholds : (n_instances, …) as `nldisco_sae.sparsifier.Finished` has them
 
     Raises
     ------
     IncompatibleData
         Activity that is not finite.
     """
-    per_level = config.selection == "per-level" and len(config.levels) > 1
+    sparsifier = sparsifier_of(config)
+    level_sizes, n_latents = config.level_sizes, config.level_sizes[-1]
     parts: list[list[Part]] = [[] for _ in config.seeds]
     weights = [_padded(parameters, instance) for instance in range(config.n_instances)]
     for first_row, x in _blocks(data, parameters.input_mean.numpy()):
         for instance, (encoder, offset) in enumerate(weights):
             block = torch.zeros(BLOCK_ROWS, x.shape[1])
             block[: len(x)] = x
-            activations = torch.relu(torch.addmm(offset, block, encoder))[: len(x), : config.n_latents].contiguous()
-            cutoffs = (
-                row_cutoffs(activations, config.levels, config.selection)
-                if config.inference == "sample-topk"
-                else thresholds[instance, None]
+            activations = torch.relu(torch.addmm(offset, block, encoder))[: len(x), :n_latents].contiguous()
+            parts[instance].append(
+                _active(activations, sparsifier.chosen(activations, thresholds[instance]), first_row)
             )
-            parts[instance].append(_active(activations, select(activations, cutoffs, config.level_sizes), first_row))
-    codes, masks = zip(*(_assemble(part, (data.n_bins, config.n_latents)) for part in parts), strict=True)
+    codes, masks = zip(*(_assemble(part, (data.n_bins, n_latents)) for part in parts), strict=True)
     return LatentSpace(
         codes=codes,
         session_ids=tuple(session.session_id for session in data.sessions),
         row_offsets=data.row_offsets,
-        level_sizes=config.level_sizes,
-        level_masks=masks if per_level else None,
+        level_sizes=level_sizes,
+        level_masks=masks if len(level_sizes) > 1 and not sparsifier.nested else None,
     )
 
 

@@ -31,8 +31,12 @@ class Examples:
     mean: Tensor
 
     @classmethod
-    def of(cls, data: Binned, device: torch.device) -> Examples:
+    def of(cls, data: Binned, device: torch.device, *, mean: Tensor | None = None) -> Examples:
         """All bins of `data`.
+
+        Parameters
+        ----------
+        mean : (n_units,) that of the training data; None where these are the training data
 
         Raises
         ------
@@ -43,14 +47,15 @@ class Examples:
         require_finite(activity)
         observed = data.observed
         counted = np.ones(activity.shape, dtype=bool) if observed is None else observed
-        n_observed = np.maximum(counted.sum(axis=0), 1)
-        mean = (np.where(counted, activity, 0).sum(axis=0, dtype=np.float64) / n_observed).astype(np.float32)
+        if mean is None:
+            total = np.where(counted, activity, 0).sum(axis=0, dtype=np.float64)
+            mean = torch.from_numpy((total / np.maximum(counted.sum(axis=0), 1)).astype(np.float32))
         if observed is not None:
-            np.copyto(activity, mean, where=~observed)
+            np.copyto(activity, mean.numpy(), where=~observed)
         return cls(
             values=torch.from_numpy(activity).to(device),
             observed=None if observed is None else torch.from_numpy(observed.astype(np.float32)).to(device),
-            mean=torch.from_numpy(mean),
+            mean=mean,
         )
 
     @property
@@ -62,6 +67,14 @@ class Examples:
     def n_units(self) -> int:
         """Units of the training data."""
         return int(self.values.shape[1])
+
+    def spread(self) -> float:
+        """Standard deviation of a unit, root-mean-square over units; 1 for data that do not vary."""
+        return float(torch.square(self.values - self.mean.to(self.values.device)).mean()) ** 0.5 or 1.0
+
+    def norm(self) -> float:
+        """Root-mean-square norm of a centred bin over all units."""
+        return self.spread() * float(self.n_units**0.5)
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values and mask of rows (n_instances, n_rows), each (n_instances, n_rows, n_units)."""

@@ -18,9 +18,9 @@ _COPIES = 4  # parameters, gradients and two moments of Adam
 
 def needed_bytes(config: SparseCodeConfig, *, n_rows: int, n_units: int) -> int:
     """About what a fit holds at its peak: data, parameters with optimiser state, and one batch with its graph."""
-    per_instance = 2 * config.n_latents * n_units + config.n_latents + n_units
-    levels = len(config.levels)
-    batch = min(config.batch_size, n_rows) * (config.n_latents * (4 + 2 * levels) + n_units * (2 + 3 * levels))
+    n_latents, levels = config.level_sizes[-1], len(config.level_sizes)
+    per_instance = 2 * n_latents * n_units + n_latents + n_units
+    batch = min(config.batch_size, n_rows) * (n_latents * (4 + 2 * levels) + n_units * (2 + 3 * levels))
     order = 2 * n_rows
     return _FLOAT * (2 * n_rows * n_units + config.n_instances * (_COPIES * per_instance + batch + order))
 
@@ -50,7 +50,7 @@ def require_memory(config: SparseCodeConfig, *, n_rows: int, n_units: int, devic
     available = available_bytes(device)
     if available is not None and needed > available:
         raise ModelError(
-            f"{config.n_instances} instances of {config.n_latents} latents on {n_rows} bins of {n_units} units need "
-            f"about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are available on {device.type}: choose fewer "
-            "latents, fewer seeds or a smaller batch_size"
+            f"{config.n_instances} instances of {config.level_sizes[-1]} latents on {n_rows} bins of {n_units} units "
+            f"need about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are available on {device.type}: choose "
+            "fewer latents, fewer seeds or a smaller batch_size"
         )

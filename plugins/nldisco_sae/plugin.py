@@ -10,12 +10,42 @@ from nldisco_core.providers import Preset, Provider
 
 @hookimpl
 def nldisco_latent_models() -> Iterator[Provider]:
-    """Sparse autoencoders and their untrained control."""
+    """Sparse autoencoders and their controls."""
     yield Provider(
         name="matryoshka-sae",
         target="nldisco_sae.matryoshka:MatryoshkaSAE",
         config="nldisco_sae.config:MatryoshkaConfig",
         summary="Nested batch-top-k sparse autoencoder.",
+    )
+    yield Provider(
+        name="batch-topk-sae",
+        target="nldisco_sae.batch_topk:BatchTopKSAE",
+        config="nldisco_sae.single_level_config:BatchTopKConfig",
+        summary="Batch-top-k sparse autoencoder of one level.",
+    )
+    yield Provider(
+        name="topk-sae",
+        target="nldisco_sae.topk:TopKSAE",
+        config="nldisco_sae.single_level_config:TopKConfig",
+        summary="Sparse autoencoder with the k largest activations of each bin.",
+    )
+    yield Provider(
+        name="vanilla-sae",
+        target="nldisco_sae.vanilla:VanillaSAE",
+        config="nldisco_sae.single_level_config:VanillaConfig",
+        summary="ReLU autoencoder with an L1 penalty.",
+    )
+    yield Provider(
+        name="jumprelu-sae",
+        target="nldisco_sae.jumprelu:JumpReLUSAE",
+        config="nldisco_sae.single_level_config:JumpReLUConfig",
+        summary="JumpReLU autoencoder: learnt thresholds and an L0 penalty.",
+    )
+    yield Provider(
+        name="gated-sae",
+        target="nldisco_sae.gated:GatedSAE",
+        config="nldisco_sae.single_level_config:GatedConfig",
+        summary="Gated autoencoder: what is active and how much are decided apart.",
     )
     yield Provider(
         name="random-encoder",
@@ -33,7 +63,7 @@ def nldisco_latent_models() -> Iterator[Provider]:
 
 @hookimpl
 def nldisco_presets() -> Iterator[Preset]:
-    """Named settings of matryoshka-sae."""
+    """Named settings of the autoencoders."""
     yield Preset(
         name="head-direction-small",
         provider="matryoshka-sae",
@@ -45,4 +75,10 @@ def nldisco_presets() -> Iterator[Preset]:
         provider="matryoshka-sae",
         source="nldisco_sae:presets/nldisco-tutorial.toml",
         summary="The recipe of the public NLDisco tutorial: levels 256, 512 and 1024, MSLE, two instances.",
+    )
+    yield Preset(
+        name="worm",
+        provider="vanilla-sae",
+        source="nldisco_sae:presets/worm.toml",
+        summary="The recipe of the worm study: two plain linear layers, 378 latents, MSE + 5·mean activation.",
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from nldisco_core.interfaces import Monitor
-from nldisco_sae.architecture import initialise
 from nldisco_sae.autoencoder import SparseAutoencoder
 from nldisco_sae.config import RandomEncoderConfig
 from nldisco_sae.examples import Examples
 from nldisco_sae.history import History
+from nldisco_sae.sparsifier import sparsifier_of
 from nldisco_sae.training import Trained
 
 __all__ = ["RandomEncoder"]
@@ -20,12 +20,9 @@ class RandomEncoder(SparseAutoencoder[RandomEncoderConfig]):
 
     config_class: ClassVar[type[RandomEncoderConfig]] = RandomEncoderConfig
 
-    def learn(self, examples: Examples, monitor: Monitor) -> Trained:
+    def learn(self, examples: Examples, monitor: Monitor, *, validation: Examples | None) -> Trained:
         """The parameters that training would start from."""
-        config = self.config
-        parameters = initialise(
-            seeds=config.seeds, n_latents=config.n_latents, mean=examples.mean, output=config.output
-        )
+        parameters = sparsifier_of(self.config).initialise(examples, scale=1.0)
         monitor.progress(1, 1, "untrained")
         return Trained(
             parameters=parameters,

@@ -5,29 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from nldisco_core.errors import Diverged
+from nldisco_core.errors import Diverged, IncompatibleData
 from nldisco_core.interfaces import Monitor
 from nldisco_sae.architecture import (
     Parameters,
-    apply_output,
-    initialise,
     normalise_decoder,
     project_decoder_gradient,
 )
 from nldisco_sae.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from nldisco_sae.config import MatryoshkaConfig
+from nldisco_sae.config import TrainingConfig
 from nldisco_sae.examples import Examples
+from nldisco_sae.fast_choice import takes_fast_step
 from nldisco_sae.history import History
-from nldisco_sae.losses import check_targets, element_loss, mean_loss
+from nldisco_sae.losses import check_targets
+from nldisco_sae.objective import Objective
 from nldisco_sae.revival import auxiliary_loss, dead_latents, update_silence
 from nldisco_sae.schedule import learning_rate_factor
 from nldisco_sae.seeding import data_order
-from nldisco_sae.selection import batch_cutoffs, select
+from nldisco_sae.sparsifier import sparsifier_of
+from nldisco_sae.validation import BestEpoch, held_out_batches
+
+if TYPE_CHECKING:
+    from nldisco_sae.fast_step import FastStep
 
 __all__ = ["Trained", "Trainer", "train"]
 
@@ -54,19 +58,21 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def train(config: MatryoshkaConfig, examples: Examples, monitor: Monitor) -> Trained:
+def train(
+    config: TrainingConfig, examples: Examples, monitor: Monitor, *, validation: Examples | None = None
+) -> Trained:
     """Train from the monitor's last checkpoint, or from the start where there is none.
 
     Raises
     ------
     IncompatibleData
-        Targets that the loss is not defined for.
+        Targets that the loss is not defined for, or a patience without validation bins.
     Diverged
         The loss is not finite.
     ModelError
         The checkpoint was written by other settings or data.
     """
-    trainer = Trainer(config, examples)
+    trainer = Trainer(config, examples, validation=validation)
     folder = monitor.latest_checkpoint()
     if folder is not None:
         trainer.restore(read_checkpoint(folder, trainer.identity()))
@@ -76,31 +82,37 @@ def train(config: MatryoshkaConfig, examples: Examples, monitor: Monitor) -> Tra
 class Trainer:
     """A fit in progress: parameters, Adam's moments, how long each latent has been silent, and the step.
 
-    The objective of an instance is ``Σ_l w_l·loss(y, y^_l) / loss(y, mean y) + aux_coefficient·aux``. Dividing by the
-    loss of the mean, and scaling the learning rate of biases with the data, makes the settings mean the same whatever
-    the scale of the data.
+    What is made small is the `Objective` of each instance, whose penalty rises with the learning rate's warm-up, plus
+    ``aux_coefficient·aux``. The learning rate of biases is scaled with the data.
     """
 
-    def __init__(self, config: MatryoshkaConfig, examples: Examples) -> None:
-        check_targets(config.loss, examples.values)
+    def __init__(self, config: TrainingConfig, examples: Examples, *, validation: Examples | None = None) -> None:
+        for given in (examples, validation):
+            if given is not None:
+                check_targets(config.loss, given.values, given.observed)
+        if config.patience is not None and validation is None:
+            raise IncompatibleData(
+                f"patience = {config.patience} waits for a better validation loss and there are no validation bins; "
+                "set split.validation above 0, or leave patience out"
+            )
         device = examples.values.device
         self.config = config
         self.examples = examples
+        self.validation = validation
+        self.sparsifier = sparsifier_of(config)
         self.step = 0
         self.history = History()
         self.batch_size = min(config.batch_size, examples.n_rows)
         self.steps_per_epoch = examples.n_rows // self.batch_size
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.parameters = initialise(
-            seeds=config.seeds, n_latents=config.n_latents, mean=examples.mean, output=config.output
-        ).detached(device)
+        self.objective = Objective(config, self.sparsifier, examples, device)
+        self.parameters = self.sparsifier.initialise(examples, scale=self.objective.scale).detached(device)
         for tensor in self.parameters.trained().values():
             tensor.requires_grad_()
-        self.silent_steps = torch.zeros(config.n_instances, config.n_latents, dtype=torch.int32, device=device)
-        self._loss = element_loss(config.loss, tau=config.tau)
-        self._baseline = self._loss_of_mean()
-        self._weights = torch.tensor(config.weights, device=device)
+        self.silent_steps = torch.zeros(config.n_instances, config.level_sizes[-1], dtype=torch.int32, device=device)
         self._optimiser = self._make_optimiser()
+        self._best = None if config.patience is None else BestEpoch(self.parameters, patience=config.patience)
+        self._fast = self._fast_step()
 
     def identity(self) -> dict[str, Any]:
         """What has to be equal for a checkpoint to be this fit's."""
@@ -115,6 +127,8 @@ class Trainer:
         for name, tensor in self.parameters.trained().items():
             for moment, value in self._optimiser.state[tensor].items():
                 tensors[f"{name}/{moment}"] = value
+        if self._best is not None:
+            tensors |= self._best.tensors()
         return Checkpoint(identity=self.identity(), step=self.step, points=self.history.points, tensors=tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -130,14 +144,18 @@ class Trainer:
                 for key, value in checkpoint.tensors.items()
                 if key.startswith(prefix)
             }
+        if self._best is not None:
+            self._best.restore(checkpoint.tensors)
 
     def run(self, monitor: Monitor) -> Trained:
-        """Train to the end, or until the monitor says stop."""
+        """Train to the end, until the monitor says stop, or until patience is exhausted."""
         interval = max(self.total_steps // _REPORTS, 1)
-        losses = torch.zeros(interval, *self._weights.shape, len(self.config.seeds), device=self.silent_steps.device)
+        losses = torch.zeros(
+            interval, *self.objective.weights.shape, len(self.config.seeds), device=self.silent_steps.device
+        )
         order_epoch, order = -1, torch.empty(0)
         stop_reason = "finished"
-        while self.step < self.total_steps:
+        while self.step < self.total_steps and not self._exhausted():
             epoch, batch = divmod(self.step, self.steps_per_epoch)
             if epoch != order_epoch:
                 order_epoch, order = epoch, data_order(self.config.seeds, self.examples.n_rows, epoch).to(losses.device)
@@ -145,13 +163,19 @@ class Trainer:
             seen = self.step % interval
             losses[seen], active = self._update(rows)
             self.step += 1
-            if seen == interval - 1 or self.step == self.total_steps:
+            if self.validation is not None and self.step % self.steps_per_epoch == 0:
+                self._validate(self.validation, monitor)
+            if seen == interval - 1 or self.step == self.total_steps or self._exhausted():
                 self._report(losses[: seen + 1], active, monitor)
                 if monitor.should_stop():
                     stop_reason = "stopped"
                     break
                 if monitor.checkpoint_due():
                     monitor.checkpoint(lambda folder: write_checkpoint(self.checkpoint(), folder))
+        if stop_reason == "finished" and self.step < self.total_steps:
+            stop_reason = "early"
+        if self._best is not None:
+            self._best.put_back(self.parameters)
         self._require_finite(
             torch.stack([tensor.flatten(1).sum(1) for tensor in self.parameters.trained().values()])[None]
         )
@@ -164,24 +188,20 @@ class Trainer:
         )
 
     def _update(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of Adam; gives the losses (n_levels, n_instances) and what the deepest level selected."""
+        """One step of Adam; gives the parts of the objective (n_parts, n_instances) and what was active."""
+        if self._fast is not None:
+            return self._fast.update(rows, self._rate_factor())
         config, parameters = self.config, self.parameters
         x, observed = self.examples.batch(rows)
-        pre_activations = parameters.pre_activations(x)
-        activations = torch.relu(pre_activations)
+        encoded = self.sparsifier.encode(parameters, x, scale=self.objective.scale)
         with torch.no_grad():
-            cutoffs = batch_cutoffs(activations.detach(), config.levels, config.selection)
-            selected = select(activations, cutoffs[:, None], config.level_sizes)
-            update_silence(self.silent_steps, selected[-1])
-        codes = [activations[..., : mask.shape[-1]] * mask for mask in selected]
-        decoded = parameters.decode_levels(codes, nested=config.selection == "nested")
-        predictions = [apply_output(values, config.output) for values in decoded]
-        losses = torch.stack([mean_loss(self._loss(y, x), observed) for y in predictions]) / self._baseline
-        objective = (self._weights @ losses).sum()
+            update_silence(self.silent_steps, encoded.active)
+        parts, predictions = self.objective.parts(parameters, encoded, x, observed, penalised=self._warmth())
+        objective = (self.objective.weights @ parts).sum()
         dead = self._dead()
         if config.aux_coefficient and may_hold_dead(dead):
             auxiliary = auxiliary_loss(
-                pre_activations,
+                encoded.pre_activations,
                 dead,
                 parameters.decoder,
                 [residual(x, y.detach(), observed) for y in predictions],
@@ -193,36 +213,80 @@ class Trainer:
         self._optimiser.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._descend()
-        return losses.detach(), selected[-1]
+        return parts.detach(), encoded.active
+
+    def _warmth(self) -> float:
+        """Share of the penalty at this step: it rises as the learning rate does, and stays."""
+        return learning_rate_factor(self.step, self.total_steps, warmup=self.config.warmup, hold=1.0, final=1.0)
+
+    @torch.no_grad()
+    def _validate(self, validation: Examples, monitor: Monitor) -> None:
+        """Add the objective on validation bins to the curves."""
+        batches = held_out_batches(validation, batch_size=self.batch_size, n_instances=self.config.n_instances)
+        parts = []
+        for x, observed in batches:
+            encoded = self.sparsifier.encode(self.parameters, x, scale=self.objective.scale)
+            parts.append(self.objective.parts(self.parameters, encoded, x, observed, penalised=1.0)[0])
+        losses = self.objective.weights @ torch.stack(parts).mean(dim=0)
+        self.history.add(self.step, "validation_loss", losses.tolist(), monitor)
+        if self._best is not None:
+            self._best.see(losses, self.parameters)
+
+    def _exhausted(self) -> bool:
+        return self._best is not None and self._best.exhausted
+
+    def _rate_factor(self) -> float:
+        config = self.config
+        return learning_rate_factor(
+            self.step, self.total_steps, warmup=config.warmup, hold=config.hold, final=config.final_lr
+        )
+
+    def _fast_step(self) -> FastStep | None:
+        """The step that replaces the reference's on the CPU; None where it does not apply."""
+        config = self.config
+        if not takes_fast_step(config, self.examples, n_steps=self.total_steps):
+            return None
+        from nldisco_sae.fast_step import FastStep  # imports numba
+
+        return FastStep(
+            config,
+            self.examples,
+            self.parameters,
+            self._optimiser,
+            self.silent_steps,
+            batch_size=self.batch_size,
+            baseline=self.objective.baseline,
+            dead_after=max(round(config.dead_after * self.steps_per_epoch), 1),
+        )
 
     def _descend(self) -> None:
         config, parameters = self.config, self.parameters
-        factor = learning_rate_factor(
-            self.step, self.total_steps, warmup=config.warmup, hold=config.hold, final=config.final_lr
-        )
+        factor = self._rate_factor()
         for group in self._optimiser.param_groups:
             group["lr"] = group["peak_lr"] * factor
         with torch.no_grad():
-            decoder_gradient = parameters.decoder.grad
-            assert decoder_gradient is not None
-            project_decoder_gradient(parameters.decoder, decoder_gradient)
+            if self.sparsifier.unit_norm:
+                decoder_gradient = parameters.decoder.grad
+                assert decoder_gradient is not None
+                project_decoder_gradient(parameters.decoder, decoder_gradient)
             if config.grad_clip is not None:
                 clip_gradients(list(parameters.trained().values()), config.grad_clip)
             self._optimiser.step()
-            normalise_decoder(parameters.decoder)
+            if self.sparsifier.unit_norm:
+                normalise_decoder(parameters.decoder)
 
     def _report(self, losses: Tensor, active: Tensor, monitor: Monitor) -> None:
-        """Add means over the last steps to the curves; losses (n_steps, n_levels, n_instances)."""
+        """Add means over the last steps to the curves; losses (n_steps, n_parts, n_instances)."""
         self._require_finite(losses)
         means = losses.mean(dim=0)
-        self.history.add(self.step, "loss", (self._weights @ means).tolist(), monitor)
-        for size, level_means in zip(self.config.level_sizes, means, strict=True):
-            self.history.add(self.step, f"loss/{size}", level_means.tolist(), monitor)
+        self.history.add(self.step, "loss", (self.objective.weights @ means).tolist(), monitor)
+        for name, part_means in zip(self.objective.part_names, means, strict=True):
+            self.history.add(self.step, name, part_means.tolist(), monitor)
         l0 = active.sum(dim=2).float().mean(dim=1)
         self.history.add(self.step, "l0", l0.tolist(), monitor)
         dead_share = self._dead().float().mean(dim=1)
         self.history.add(self.step, "dead_share", dead_share.tolist(), monitor)
-        loss = float((self._weights @ means).mean())
+        loss = float((self.objective.weights @ means).mean())
         message = f"loss {loss:.3g}, L0 {float(l0.mean()):.2f}, dead {float(dead_share.mean()):.0%}"
         monitor.progress(self.step, self.total_steps, message)
 
@@ -239,30 +303,20 @@ class Trainer:
             )
 
     def _notes(self) -> tuple[str, ...]:
-        notes = []
+        notes = list(self.sparsifier.notes)
         if (n_dead := int(self._dead().sum())) > 0:
-            notes.append(
-                f"{n_dead} of {self.silent_steps.numel()} latents of all instances were dead when training ended."
+            notes.insert(
+                0, f"{n_dead} of {self.silent_steps.numel()} latents of all instances were dead when training ended."
             )
-        if self.config.selection == "nested" and len(set(self.config.budgets)) > 1:
-            notes.append(f"Nested selection: only k = {self.config.budgets[-1]} of the deepest level was used.")
         return tuple(notes)
 
     def _dead(self) -> Tensor:
         return dead_latents(self.silent_steps, dead_after=self.config.dead_after, steps_per_epoch=self.steps_per_epoch)
 
-    def _loss_of_mean(self) -> float:
-        """Loss of predicting each unit's mean over all training rows; 1 where that is perfect."""
-        values, observed = self.examples.values, self.examples.observed
-        losses = self._loss(self.examples.mean.to(values.device).expand_as(values), values)
-        loss = float(mean_loss(losses[None], None if observed is None else observed[None]))
-        return loss if loss > 0 else 1.0
-
     def _make_optimiser(self) -> torch.optim.Adam:
         """Adam with one rate for weights, and for biases rates on the scale of what they are added to."""
-        variance = float(torch.square(self.examples.values - self.examples.mean.to(self.silent_steps.device)).mean())
-        spread = variance**0.5 or 1.0  # of one unit; that of a pre-activation is the norm over units
-        rates = {"encoder_bias": spread * self.examples.n_units**0.5, "decoder_bias": spread}
+        scale, spread = self.objective.scale, self.objective.spread
+        rates = {"encoder_bias": scale, "magnitude_bias": scale, "decoder_bias": spread}
         return torch.optim.Adam(
             [
                 {"params": [tensor], "lr": self.config.lr, "peak_lr": self.config.lr * rates.get(name, 1.0)}

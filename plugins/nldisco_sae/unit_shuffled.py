@@ -23,8 +23,10 @@ class UnitShuffledSAE(MatryoshkaSAE):
     config_class: ClassVar[type[UnitShuffledConfig]] = UnitShuffledConfig
 
     def fit(self, train: Binned, *, validation: Binned | None, monitor: Monitor) -> FitReport:
-        """As `MatryoshkaSAE.fit`, on `shift_units` of the training rows; the first seed draws the shifts."""
-        return super().fit(shift_units(train, seed=self.config.seeds[0]), validation=validation, monitor=monitor)
+        """As `MatryoshkaSAE.fit`, on `shift_units` of both sets of rows; the first seed draws the shifts."""
+        seed = self.config.seeds[0]
+        shifted = None if validation is None else shift_units(validation, seed=seed)
+        return super().fit(shift_units(train, seed=seed), validation=shifted, monitor=monitor)
 
 
 def shift_units(data: Binned, *, seed: int) -> Binned:

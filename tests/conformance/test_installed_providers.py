@@ -20,9 +20,11 @@ from nldisco_core.runs import Run
 
 INSTALLED = {(listed.kind, listed.name): listed for listed in plugins.discover().providers()}
 TRAINED = {"epochs": 2, "device": "cpu"}
+SMALLEST = {"batch-topk-sae": {"k": 1}, "topk-sae": {"k": 1}, "vanilla-sae": {}, "jumprelu-sae": {}, "gated-sae": {}}
 QUICK: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "matryoshka-sae"): TRAINED,
     ("model", "unit-shuffled-sae"): TRAINED,
+    **{("model", name): TRAINED for name in SMALLEST},
     ("model", "random-encoder"): {"device": "cpu"},
     ("mapper", "selectivity"): {"n_shifts": 99},
     ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400},
@@ -96,6 +98,7 @@ def test_an_installed_view_conforms(listed: Listed, runs: tuple[Run, Run]) -> No
     [(name, {"n_latents": 1}) for name in ("pca", "nmf", "ica", "factor-analysis")]
     + [("units-omp", {"k": 1}), ("raw-units", {})]
     + [(name, {"levels": {"1": 1}, **TRAINED}) for name in ("matryoshka-sae", "unit-shuffled-sae")]
+    + [(name, {"n_latents": 1, **settings, **TRAINED}) for name, settings in SMALLEST.items()]
     + [("random-encoder", {"levels": {"1": 1}})],
 )
 def test_one_latent_of_one_unit_works(name: str, settings: dict[str, Any]) -> None:

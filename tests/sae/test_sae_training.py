@@ -181,7 +181,7 @@ def test_training_curves_reach_monitor_and_report(planted, make_monitor) -> None
     report = MatryoshkaSAE(MatryoshkaConfig(**SMALL)).fit(data, validation=data, monitor=monitor)
     history = report.history
     assert set(history["name"]) == {
-        *("loss", "loss/4", "loss/8", "l0", "dead_share"),
+        *("loss", "loss/4", "loss/8", "l0", "dead_share", "validation_loss"),
         *(f"{name}_l0/{size}" for name in ("batch", "training", "validation") for size in (4, 8)),
     }
     assert len(monitor.scalars) == len(history)
