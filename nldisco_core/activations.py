@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -31,15 +32,17 @@ def read_activations(path: Path) -> Latents:
     if not path.is_file():
         raise DatasetUnavailable(f"{path} does not exist; expected a .npy or .npz file of activations")
     try:
-        values = sparse.csc_array(sparse.load_npz(path)) if path.suffix == ".npz" else np.load(path, allow_pickle=False)
+        values = _without_zeros(sparse.load_npz(path)) if path.suffix == ".npz" else np.load(path, allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidRecording(f"{path} cannot be read as activations: {error}") from error
     if isinstance(values, np.ndarray):
         values = values[None] if values.ndim == 2 else values
-        if values.ndim != 3 or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        if values.ndim != 3 or not values.size or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
             raise InvalidRecording(
                 f"{path} holds {values.dtype} of shape {values.shape}; expected numbers, bins x latents"
             )
+    if not isinstance(values, np.ndarray) and 0 in values.shape:
+        raise InvalidRecording(f"{path} holds a matrix of shape {values.shape}; expected bins x latents")
     data = values.data if isinstance(values, sparse.csc_array) else values
     if not np.isfinite(data).all():
         raise InvalidRecording(f"{path} holds NaN or infinity; activations must be finite")
@@ -52,3 +55,10 @@ def read_activations(path: Path) -> Latents:
             code_kind="nonnegative" if data.size == 0 or data.min() >= 0 else "signed",
         )
     )
+
+
+def _without_zeros(matrix: Any) -> sparse.csc_array:
+    """The matrix by latent, without stored zeros: what is stored is active."""
+    stored = sparse.csc_array(matrix)
+    stored.eliminate_zeros()
+    return stored

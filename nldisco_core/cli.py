@@ -102,10 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except NLDiscoError as error:
+    except (NLDiscoError, MemoryError) as error:
         if "--debug" in words:
             raise
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        reason = (
+            str(error) if isinstance(error, NLDiscoError) else f"out of memory ({error}); use fewer bins or latents"
+        )
+        click.echo(f"Error: {' '.join(reason.split())}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -286,6 +289,8 @@ def map_command(
         return
     run = find_run(run_or_file, runs_dir)
     settings = parse_assignments(assignments)
+    if not isinstance(settings.get("mappers", {}), dict):
+        raise ConfigError("mappers is a table; give --set mappers.NAME.KEY=VALUE")
     unused = [key for key in settings if key != "mappers"] + [
         key for key in settings.get("mappers", {}) if key not in mappers
     ]

@@ -65,20 +65,27 @@ def compose(
         settings or {},
     ):
         merged = merge(merged, layer)
+    given = parse_assignments(assignments)
+    for source in (merged, given):
+        for section in ("dataset", "model", "mappers", "controls"):
+            if not isinstance(source.get(section, {}), Mapping):
+                raise ConfigError(f"{section} is {source[section]!r}; expected a table: set {section}.name or its keys")
     if model is not None and merged.get("model", {}).get("name", model) != model:
         merged["model"] = {}
     if dataset is not None and merged.get("dataset", {}).get("name", dataset) != dataset:
         merged["dataset"] = {}
     named = {
         "dataset": {
-            key: value for key, value in (("name", dataset), ("path", path and str(path))) if value is not None
+            key: value
+            for key, value in (("name", dataset), ("path", path and str(path.absolute())))
+            if value is not None
         },
         "model": {} if model is None else {"name": model},
         "mappers": {name: {} for name in mappers},
         "controls": {name: {} for name in controls},
         **({} if seed is None else {"seed": seed}),
     }
-    merged = merge(merge(merged, named), parse_assignments(assignments))
+    merged = merge(merge(merged, named), given)
     if not merged["dataset"].get("name"):
         known = (listed.name for listed in registry().providers("dataset"))
         raise ConfigError(f"no dataset is named; give --dataset, one of: {', '.join(sorted(known))}")
@@ -113,7 +120,7 @@ class Plan:
     ----------
     config : the whole configuration
     dataset, card, session_ids : the data to load
-    mappers : provider and object by name
+    mappers : provider, object and all its settings by name
     controls : provider and configuration by name
     """
 
@@ -122,7 +129,7 @@ class Plan:
     dataset: Dataset
     card: DatasetCard
     session_ids: tuple[str, ...]
-    mappers: Mapping[str, tuple[Listed, Mapper]]
+    mappers: Mapping[str, tuple[Listed, Mapper, dict[str, Any]]]
     controls: Mapping[str, tuple[Listed, ModelConfig]]
 
     def model(self) -> tuple[Listed, ModelConfig]:
@@ -151,22 +158,21 @@ def plan(config: RunConfig) -> Plan:
         dataset=dataset,
         card=dataset.card(),
         session_ids=session_ids,
-        mappers={name: _mapper(name, section) for name, section in config.mappers.items()},
+        mappers={name: mapper_named(name, section) for name, section in config.mappers.items()},
         controls={
             name: _model(name, section, config.seed, shift_default=False) for name, section in config.controls.items()
         },
     )
 
 
-def mapper_named(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Listed, Mapper]:
-    """A mapper by name with its settings."""
-    return _mapper(name, settings or {})
-
-
-def _mapper(name: str, section: Mapping[str, Any]) -> tuple[Listed, Mapper]:
+def mapper_named(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Listed, Mapper, dict[str, Any]]:
+    """A mapper's provider, the mapper as these settings make it, and all of its settings."""
     listed = registry().listed("mapper", name)
-    made: Mapper = listed.make(section)
-    return listed, made
+    config_class = listed.load_config()
+    made: Mapper = listed.make(settings)
+    if config_class is None:
+        return listed, made, {}
+    return listed, made, parse(config_class, settings or {}).model_dump(mode="json")
 
 
 def _model(

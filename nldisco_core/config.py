@@ -83,8 +83,8 @@ class SplitConfig(Config):
     train: float = Field(default=0.7, gt=0, le=1)
     validation: float = Field(default=0.15, ge=0, lt=1)
     test: float = Field(default=0.15, ge=0, lt=1)
-    block_s: float = Field(default=10.0, gt=0)
-    gap_s: float = Field(default=1.0, ge=0)
+    block_s: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    gap_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> SplitConfig:
@@ -112,6 +112,9 @@ class RunConfig(Config):
         for section in ("dataset", "model"):
             if not isinstance(getattr(self, section).get("name"), str):
                 raise ValueError(f"{section}.name is missing")
+        sessions = self.dataset.get("sessions")
+        if sessions is not None and not (isinstance(sessions, list) and all(isinstance(s, str) for s in sessions)):
+            raise ValueError(f"dataset.sessions is {sessions!r}; expected a list of session ids")
         return self
 
 

@@ -12,12 +12,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -79,6 +83,8 @@ def writing_failed(folder: Path, error: OSError) -> RunError:
     """The stated problem behind a failed write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"the disk is full: {folder} was not written; free space or choose another --runs-dir")
+    if error.errno is None or error.errno == errno.EFBIG:  # numpy reports a short write without a number
+        return RunError(f"{folder} was not written whole ({error}): the disk is full, or a quota was reached")
     return RunError(f"cannot write {error.filename or folder}: {error.strerror or error}; choose another --runs-dir")
 
 
@@ -104,6 +110,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path} does not hold a JSON object")
     version = content.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int):
+        raise RunError(f"{path} states schema_version {version!r}; expected a number: the file is damaged")
     if version > SCHEMA_VERSION:
         raise SchemaTooNew(
             f"{path} has schema {version}; this version reads up to {SCHEMA_VERSION}: update nldisco-core"
@@ -126,18 +134,22 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _reading(path: Path, read: Callable[[], Any]) -> Any:
+def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; the run is damaged") from None
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except FileNotFoundError as error:
+        raise RunError(f"{error.filename or path} is missing; the run is damaged") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, pa.ArrowException) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = _reading(path, lambda: np.load(path, mmap_mode="r"))
-    return array
+    return _reading(path, lambda: open_memmap(path, mode="r"))
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as stream, np.load(stream) as arrays:  # numpy leaves a damaged file open that it opened itself
+        return dict(arrays)
 
 
 def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> None:
@@ -196,6 +208,10 @@ def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> No
 
 def read_binned(folder: Path) -> tuple[Binned, Preprocessing]:
     """Data as they were binned (activity memory-mapped), and the preprocessing the model saw."""
+    return _reading(folder, lambda: _binned(folder))
+
+
+def _binned(folder: Path) -> tuple[Binned, Preprocessing]:
     about = read_json(folder / "binned.json")
     sessions = []
     for index, stated in enumerate(about["sessions"]):
@@ -223,11 +239,10 @@ def read_binned(folder: Path) -> tuple[Binned, Preprocessing]:
                 warnings=tuple(stated["warnings"]),
             )
         )
-    with np.load(folder / "statistics.npz") as arrays:
-        statistics = tuple(
-            UnitStatistics(offset=arrays[f"offset_{i}"], scale=arrays[f"scale_{i}"])
-            for i in range(about["n_statistics"])
-        )
+    arrays = _read_npz(folder / "statistics.npz")
+    statistics = tuple(
+        UnitStatistics(offset=arrays[f"offset_{i}"], scale=arrays[f"scale_{i}"]) for i in range(about["n_statistics"])
+    )
     data = Binned(sessions=tuple(sessions), bin_s=about["bin_s"], activity_kind=about["activity_kind"])
     return data, Preprocessing(smooth_s=about["smooth_s"], normalise=about["normalise"], statistics=statistics)
 
@@ -311,7 +326,8 @@ def read_latents(folder: Path) -> Latents:
     """All spaces of a folder written by `write_latents`."""
     if not folder.is_dir():
         raise RunError(f"{folder} is missing; the run is damaged")
-    return Latents({path.stem: _read_space(folder, path.stem) for path in sorted(folder.glob("*.json"))})
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    return _reading(folder, lambda: Latents({name: _read_space(folder, name) for name in names}))
 
 
 def _read_space(folder: Path, name: str) -> LatentSpace:
@@ -383,9 +399,12 @@ def write_mapping(folder: Path, result: MapperResult) -> None:
 
 def read_mapping(folder: Path) -> MapperResult:
     """A mapping written by `write_mapping`."""
+    return _reading(folder, lambda: _mapping(folder))
+
+
+def _mapping(folder: Path) -> MapperResult:
     about = read_json(folder / "mapping.json")
-    with np.load(folder / "arrays.npz") as stored:
-        arrays = {name.replace("\\", "/"): stored[name] for name in stored.files}
+    arrays = {name.replace("\\", "/"): array for name, array in _read_npz(folder / "arrays.npz").items()}
     table = read_table(folder / "table.parquet")
     return MapperResult(
         table=mapping_table({name: table[name] for name in table.columns}), arrays=arrays, notes=tuple(about["notes"])

@@ -56,10 +56,13 @@ class LatentSpace:
         else:
             if not self.codes or any(code.shape != self.codes[0].shape for code in self.codes):
                 raise DataError("sparse latents need at least one instance, all of one shape")
-            for code in self.codes:
-                code.sum_duplicates()
-                for array in (code.data, code.indices, code.indptr):
-                    array.flags.writeable = False
+            for instance, code in enumerate(self.codes):
+                if not code.has_canonical_format or not np.all(code.data):
+                    raise DataError(
+                        f"latents of instance {instance} hold stored zeros, repeated or unsorted entries; "
+                        "call eliminate_zeros() and sum_duplicates() before"
+                    )
+            object.__setattr__(self, "codes", tuple(_read_only_csc(code) for code in self.codes))
         if len(self.row_offsets) != len(self.session_ids) + 1 or self.row_offsets[-1] != self.n_rows:
             raise DataError(
                 f"row offsets {self.row_offsets} do not fit {self.n_rows} rows of {len(self.session_ids)} sessions"
@@ -161,6 +164,12 @@ class LatentSpace:
             defined=None if self.defined is None else self.defined[mask],
             level_masks=masks,
         )
+
+
+def _read_only_csc(code: sparse.csc_array) -> sparse.csc_array:
+    """The same matrix on views that cannot be written to; the caller's own stays as it was."""
+    parts = (read_only(code.data), read_only(code.indices), read_only(code.indptr))
+    return sparse.csc_array(parts, shape=code.shape, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

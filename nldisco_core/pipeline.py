@@ -17,7 +17,7 @@ from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.binning import bin_sessions
 from nldisco_core.composition import Plan, compose, mapper_named, plan
 from nldisco_core.config import ModelConfig, RunConfig
-from nldisco_core.errors import ConfigError, IncompatibleData
+from nldisco_core.errors import ConfigError, IncompatibleData, ModelError, RunError
 from nldisco_core.files import write_binned
 from nldisco_core.interfaces import Dictionary, FitReport, HasDictionary, LatentModel, Mapper
 from nldisco_core.latents import Latents
@@ -87,6 +87,8 @@ def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: boo
     """Do what a configuration says; see `run`."""
     made = plan(config)
     listed, model_config = made.model()
+    if made.mappers and config.split.test == 0:
+        raise ConfigError("mappers report on test bins and split.test is 0; set it, or run without --mapper")
     with _threads(config.threads):
         counts, data = load_binned(made)
         _require(listed, data)
@@ -138,11 +140,17 @@ def map_run(run: Run, mapper: str, *, settings: Mapping[str, Any] | None = None,
     PluginNotFound, ConfigError
         The mapper or a setting is unknown.
     """
-    listed, made = mapper_named(mapper, settings)
-    results = {part.name: made.map(part.latents, run.binned, seed=seed) for part in (run.model, *run.controls.values())}
-    for part, result in results.items():
-        add_mapping(run, part, mapper, result, provider_record(listed, dict(settings or {})))
-    return Run(run.folder)
+    listed, made, used = mapper_named(mapper, settings)
+    parts = (run.model, *run.controls.values())
+    results = {part.name: made.map(part.latents, run.binned, seed=seed) for part in parts}
+    record = {**provider_record(listed, used), "seed": seed}
+
+    def update(about: dict[str, Any], mapped: Run) -> None:
+        others = [note for note in about.get("notes", []) if not note.startswith(f"{mapper}: ")]
+        about["notes"] = [*others, *(f"{mapper}: {note}" for note in results["model"].notes)]
+        about["verdict"] = verdict(Findings.of(mapped), {"model": run.model.provider})
+
+    return add_mapping(run, mapper, results, record, update)
 
 
 def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
@@ -161,11 +169,13 @@ def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_di
             f"{source} holds activations of {latents.main.n_rows} bins; the data have {data.n_bins} bins of "
             f"{data.bin_s:g} s. Bin them as the activations were ([bin] settings)"
         )
-    with RunWriter.open(config, runs_dir=runs_dir, resume=False) as writer:
+    session_ids = tuple(session.session_id for session in data.sessions)
+    space = replace(latents.main, session_ids=session_ids, row_offsets=data.row_offsets)
+    with RunWriter.open(made.config, runs_dir=runs_dir, resume=False) as writer:
         _write_data(writer, made, counts, data)
         analysis = _Analysis(writer, made, counts, data, quiet=True)
         writer.about["model"] = {"provider": "saved-activations", "config": {"source": source}}
-        analysis.keep("model", None, latents, None)
+        analysis.keep("model", None, Latents.of(space), None)
         analysis.close()
     return writer.finished()
 
@@ -198,6 +208,8 @@ class _Analysis:
         try:
             with self._timed(f"fit {part}"):
                 report = model.fit(train, validation=validation, monitor=monitor)
+        except MemoryError as error:
+            raise ModelError(f"{listed.name} does not fit into memory ({error}); choose fewer latents") from error
         finally:
             monitor.close()
         for note in report.notes:
@@ -215,7 +227,7 @@ class _Analysis:
             spikes = self._counts if self._counts.activity_kind == "counts" else None
             self._evaluations[part] = evaluate(model, latents, self._data, counts=spikes)
             self._relate(part, latents, dictionary)
-        for name, (_, mapper) in self._made.mappers.items():
+        for name, (_, mapper, _) in self._made.mappers.items():
             with self._timed(f"map {part} {name}"):
                 self._map(part, name, mapper, latents)
 
@@ -244,8 +256,8 @@ class _Analysis:
             if len(getattr(findings, name)):
                 self._writer.write_table(name, getattr(findings, name))
         about["mappers"] = {
-            name: provider_record(listed, dict(self._made.config.mappers[name]))
-            for name, (listed, _) in self._made.mappers.items()
+            name: {**provider_record(listed, used), "seed": self._made.config.seed}
+            for name, (listed, _, used) in self._made.mappers.items()
         }
         about["verdict"] = verdict(findings, {"model": about["model"]["provider"]})
         about["environment"] = environment()
@@ -274,7 +286,11 @@ class _Analysis:
                 }
             )
         if self._data.shares_units:
-            self._copies.append(copy_or_composite(latents.main, self._data, dictionary=dictionary).assign(model=part))
+            test = self._data.split == SPLITS.index("test")
+            found = copy_or_composite(
+                latents.main, self._data, dictionary=dictionary, rows=test if test.any() else None
+            )
+            self._copies.append(found.assign(model=part))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -298,7 +314,9 @@ def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> 
     }
     about["sessions"] = list(made.session_ids)
     about["seed"] = made.config.seed
-    about["fingerprint"] = fingerprint(counts)
+    found = fingerprint(counts)
+    if about.setdefault("fingerprint", found) != found:
+        raise RunError("the data have changed since the run was interrupted; start it anew without --resume")
     about["warnings"] = [f"{s.session_id}: {warning}" for s in counts.sessions for warning in s.warnings]
     write_binned(writer.folder / "binned", counts, data.preprocessing)
 
@@ -306,11 +324,12 @@ def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> 
 def _require_gap(config: RunConfig, counts: Binned) -> None:
     """Refuse smoothing that reaches from one block of time into the next: it would carry test bins into training."""
     by_trial = config.split.by == "trials" or (config.split.by == "auto" and counts.sessions[0].trials is not None)
-    reach_s = 4 * (config.preprocess.smooth_s or 0.0)  # where the Gaussian is cut off
-    if not by_trial and config.split.by != "sessions" and reach_s > config.split.gap_s:
+    # the Gaussian is cut off at four sigma; bins at both ends of a gap reach into it, and must not meet there
+    needed_s = 2 * 4 * (config.preprocess.smooth_s or 0.0)
+    if not by_trial and config.split.by != "sessions" and needed_s > config.split.gap_s:
         raise ConfigError(
-            f"smoothing reaches {reach_s:g} s and the gap between blocks is {config.split.gap_s:g} s; "
-            f"set split.gap_s to at least {reach_s:g} or preprocess.smooth_s to at most {config.split.gap_s / 4:g}"
+            f"smoothing reaches {needed_s / 2:g} s from both ends of the {config.split.gap_s:g} s gap between blocks; "
+            f"set split.gap_s to at least {needed_s:g} or preprocess.smooth_s to at most {config.split.gap_s / 8:g}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ KINDS: Mapping[Kind, str] = MappingProxyType(
     }
 )
 _GROUP = "nldisco"
+_NAME = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # names are folders of a run
 _OWN_DISTRIBUTION = "nldisco-core"
 
 
@@ -182,9 +184,15 @@ class Registry:
         """Let each working plugin add its commands."""
         for name, record in list(self._records.items()):
             if record.reason is None:
+                before = dict(cli.commands)
                 try:
                     self._ask(name, "nldisco_commands", cli=cli)
+                    taken = [command for command in before if cli.commands.get(command) is not before[command]]
+                    if taken:
+                        raise DuplicateProvider(f"command {', '.join(taken)} is already there; rename it")
                 except (Exception, SystemExit) as error:  # the plugin loader: a failing hook is its plugin's alone
+                    cli.commands.clear()
+                    cli.commands.update(before)
                     del self._records[name]
                     self.add_broken(record, error)
 
@@ -200,6 +208,10 @@ class Registry:
                     expected = Preset if kind == "preset" else Provider
                     if not isinstance(provider, expected):
                         raise TypeError(f"{hook} gave {provider!r}; expected {expected.__name__} records")
+                    if not _NAME.fullmatch(provider.name) or provider.name == "model":
+                        raise ValueError(
+                            f"{kind} name {provider.name!r}: expected small letters, digits and hyphens; not 'model'"
+                        )
                     taken = self._listed.get((kind, provider.name)) or found.get((kind, provider.name))
                     if taken is not None:
                         raise DuplicateProvider(

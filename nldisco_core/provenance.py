@@ -56,6 +56,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": _versions(),
         "git_commit": _git_commit(),
+        "device": _device(),
         "threads": _threads(),
         "n_cpus": os.cpu_count(),
     }
@@ -82,10 +83,26 @@ def _threads() -> dict[str, int | str | None]:
     }
 
 
+def _device() -> dict[str, str | None]:
+    """The accelerator torch could use, and the CUDA it was built for; None for the CPU alone."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {"cuda_device": None, "cuda": None}
+    return {"cuda_device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+
+
 def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%H", "--", "."]
+    """Revision of the source this code runs from, ``-dirty`` where files differ; None outside a checkout of it."""
+    if not _git("ls-files", "--error-unmatch", Path(__file__).name):
+        return None
+    commit = _git("rev-parse", "HEAD")
+    return f"{commit}-dirty" if commit and _git("status", "--porcelain", "--untracked-files=no", ":/") else commit
+
+
+def _git(*words: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,8 @@ class RunWriter:
         for path in folder.iterdir():
             if path.is_dir() and path.name != "checkpoints":
                 shutil.rmtree(path)
-        return cls(folder, about)
+        kept = ("schema_version", "name", "status", "created", "config_digest", "config", "fingerprint")
+        return cls(folder, {key: about[key] for key in kept if key in about})
 
     def checkpoints(self, part: str) -> Path:
         """Folder for checkpoints of one model of the run."""
@@ -179,20 +180,40 @@ class RunWriter:
         checkpoints = self.folder / "checkpoints"
         if checkpoints.is_dir() and any(checkpoints.glob("*/last")):
             self.about["status"] = "interrupted"
-            write_json(self.folder / "run.json", self.about)
+            with suppress(OSError):  # a full disk keeps the status "running", which looks no more finished
+                write_json(self.folder / "run.json", self.about)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def add_mapping(run: Run, part: str, mapper: str, result: MapperResult, record: Mapping[str, Any]) -> None:
-    """Add a mapping to a finished run, or put it in the place of an older one of the same mapper."""
-    with _locked(run.folder), whole_folder(run.part(part).folder / "mappings" / mapper) as folder:
-        write_mapping(folder, result)
-    run.about.setdefault("mappers", {})[mapper] = dict(record)
-    try:
-        write_json(run.folder / "run.json", run.about)
-    except OSError as error:
-        raise writing_failed(run.folder, error) from error
+def add_mapping(
+    run: Run,
+    mapper: str,
+    results: Mapping[str, MapperResult],
+    record: Mapping[str, Any],
+    update: Callable[[dict[str, Any], Run], None],
+) -> Run:
+    """Add a mapping to a finished run, or put it in the place of an older one of the same mapper.
+
+    Parameters
+    ----------
+    results : what the mapper found, by name of the run's part (``model`` and controls)
+    record : how the mapper was configured
+    update : changes the contents of ``run.json`` to what the run with its new mapping shows
+    """
+    with _locked(run.folder):
+        for part, result in results.items():
+            with whole_folder(run.part(part).folder / "mappings" / mapper) as folder:
+                write_mapping(folder, result)
+        fresh = Run(run.folder)  # another process may have added a mapping meanwhile
+        about = dict(fresh.about)
+        about["mappers"] = {**about.get("mappers", {}), mapper: dict(record)}
+        update(about, fresh)
+        try:
+            write_json(run.folder / "run.json", about)
+        except OSError as error:
+            raise writing_failed(run.folder, error) from error
+    return Run(run.folder)
 
 
 def _reserve(runs_dir: Path, name: str) -> Path:
@@ -225,5 +246,5 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody can hold what is unlinked here
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nldisco_core.errors import PluginNotFound, RunIncomplete, RunNotFound, unknown_name
+from nldisco_core.errors import PluginNotFound, RunError, RunIncomplete, RunNotFound, unknown_name
 from nldisco_core.files import read_binned, read_dictionary, read_json, read_latents, read_mapping, read_table
 from nldisco_core.plugins import registry
 from nldisco_core.preprocessing import preprocess
@@ -68,7 +67,8 @@ class ModelPart:
         """Names of the mappers that were run."""
         folder = self.folder / "mappings"
         found = folder.iterdir() if folder.is_dir() else ()
-        return tuple(sorted(path.name for path in found if (path / "mapping.json").exists() and path.suffix == ""))
+        whole = (path for path in found if path.suffix not in (".partial", ".old"))
+        return tuple(sorted(path.name for path in whole if (path / "mapping.json").exists()))
 
     def mapping(self, mapper: str) -> MapperResult:
         """What a mapper found; `RunNotFound` lists those that were run."""
@@ -118,6 +118,8 @@ class Run:
             raise RunNotFound(f"{folder} is not a run: it holds no run.json")
         self.folder = folder
         self.about = read_json(folder / "run.json")
+        if not isinstance(self.about.get("model"), dict):
+            raise RunIncomplete(f"{folder}/run.json names no model; the run is damaged")
         if self.about.get("status") != "finished":
             raise RunIncomplete(f"{folder} has status {self.about.get('status')!r}, expected 'finished'; run it again")
 
@@ -231,11 +233,17 @@ class Run:
 
 
 def list_runs(runs_dir: Path = DEFAULT_RUNS_DIR) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Folder and ``run.json`` of each run in a folder, newest name last; unfinished ones have another status."""
+    """Folder and ``run.json`` of each run in a folder, newest name last; others have the status they stopped with.
+
+    One whose ``run.json`` cannot be read has the status ``damaged`` and nothing else.
+    """
     for folder in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else ():
         if (folder / "run.json").is_file():
-            with suppress(RunNotFound):
-                yield folder, read_json(folder / "run.json")
+            try:
+                about = read_json(folder / "run.json")
+            except RunError:
+                about = {"status": "damaged"}
+            yield folder, about
 
 
 def find_run(token: str | Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
@@ -246,6 +254,8 @@ def find_run(token: str | Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
     RunNotFound
         No run fits, or several do; the message lists the nearest or the candidates.
     """
+    if not str(token).strip():
+        raise RunNotFound(f"no run is named; name one of those in {runs_dir} (`nldisco runs`)")
     if (Path(token) / "run.json").is_file():
         return Run(Path(token))
     names = [folder.name for folder, _ in list_runs(runs_dir)]

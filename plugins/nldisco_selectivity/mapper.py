@@ -78,7 +78,7 @@ class Selectivity:
         task = _Task.of(latents.main, data, self.config)
         tables: list[pd.DataFrame] = []
         arrays: dict[str, NDArray[Any]] = {}
-        notes: list[str] = []
+        notes = [] if self.config.n_shifts >= 19 else [f"n_shifts is {self.config.n_shifts}: no p can be .05 or less"]
         for covariate in _variables(data, self.config.variables):
             try:
                 found = _map_variable(task, covariate, seed)

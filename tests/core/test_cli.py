@@ -235,7 +235,12 @@ def test_a_bad_recording_is_one_clear_line(
         (("--preset", "nldisco-tutoral"), ("did you mean",)),
         (("--set", "split.train=0.9"), ("expected 1",)),
         (("--set", 'dataset.sessions=["toy-9"]'), ("toy-9", "toy-1")),
-        (("--set", "preprocess.smooth_s=0.5"), ("split.gap_s to at least 2",)),
+        (("--set", "preprocess.smooth_s=0.5"), ("split.gap_s to at least 4",)),
+        (("--set", "model=pca"), ("model is 'pca'", "expected a table")),
+        (("--set", "dataset=toy"), ("dataset is 'toy'",)),
+        (("--set", "dataset.sessions=5"), ("expected a list of session ids",)),
+        (("--set", "split.block_s=inf"), ("split.block_s",)),
+        (("--mapper", "selectivity", "--set", "split.test=0.0", "--set", "split.train=0.85"), ("test bins",)),
         (("--set", "bin.epoch=secnod"), ("did you mean 'second'",)),
     ],
 )

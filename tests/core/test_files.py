@@ -13,7 +13,7 @@ from scipy import sparse
 from nldisco_core import files
 from nldisco_core.binned import Binned, Preprocessing, UnitStatistics
 from nldisco_core.conformance.toys import toy_binned, toy_latents
-from nldisco_core.errors import RunError, SchemaTooNew
+from nldisco_core.errors import DataError, RunError, SchemaTooNew
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
@@ -166,3 +166,29 @@ def test_toy_latents_survive_a_round_trip(tmp_path: Path) -> None:
     files.write_latents(tmp_path / "latents", latents)
     back = files.read_latents(tmp_path / "latents").main
     np.testing.assert_array_equal(back.dense(1), latents.main.dense(1))
+
+
+@pytest.mark.parametrize(
+    "file", ["binned.json", "statistics.npz", "session-000/activity.npy", "session-000/bins.parquet"]
+)
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"PK\x03\x04 not really"])
+def test_any_damage_to_binned_data_is_a_stated_problem(tmp_path: Path, file: str, content: bytes | None) -> None:
+    files.write_binned(tmp_path / "binned", toy_binned(n_bins=90), Preprocessing(normalise="none"))
+    path = tmp_path / "binned" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match=r"damaged|cannot be read"):
+        files.read_binned(tmp_path / "binned")
+
+
+def test_latents_refuse_stored_zeros_and_leave_the_callers_matrix_alone() -> None:
+    matrix = sparse.csc_array(np.eye(4))
+    offsets = np.array([0, 4])
+    space = LatentSpace(codes=(matrix,), session_ids=("a",), row_offsets=offsets)
+    with pytest.raises(ValueError, match="read-only"):
+        space.csc().data[0] = 2
+    matrix.data[1] = 0
+    with pytest.raises(DataError, match="stored zeros"):
+        LatentSpace(codes=(matrix,), session_ids=("a",), row_offsets=offsets)

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import nldisco_core
 from nldisco_core import pipeline
+from nldisco_core.activations import read_activations
 from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.composition import compose, plan
 from nldisco_core.conformance.toy_dataset import toy_run
-from nldisco_core.errors import ConfigError, IncompatibleData
+from nldisco_core.errors import ConfigError, IncompatibleData, ModelError, RunError
 from nldisco_core.preprocessing import preprocess
 from nldisco_core.provenance import fingerprint
+from nldisco_core.run_writer import RunWriter
 
 pytestmark = pytest.mark.usefixtures("toys")
 SHORT = "dataset.duration_s=60.0"
@@ -77,7 +80,7 @@ def test_a_control_keeps_what_was_set_for_it(tmp_path: Path) -> None:
 
 def test_smoothing_that_crosses_the_gap_between_blocks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"split\.gap_s"):
-        toy_run(tmp_path, model="pca", assignments=[SHORT, "preprocess.smooth_s=0.3"])
+        toy_run(tmp_path, model="pca", assignments=[SHORT, "preprocess.smooth_s=0.2"])
     toy_run(tmp_path, model="pca", assignments=[SHORT, "preprocess.smooth_s=0.3", "bin.trials=trials"])
 
 
@@ -149,3 +152,61 @@ def test_a_run_holds_all_that_is_needed_to_repeat_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.latents.main.dense(), first.latents.main.dense())
     for part in ("model", "nmf"):
         assert again.part(part).mapping("selectivity").table.equals(first.part(part).mapping("selectivity").table)
+
+
+def test_two_mappings_added_at_once_are_both_recorded(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, model="raw-units", assignments=[SHORT])
+    stale = nldisco_core.Run(run.folder)
+    assert stale.about["mappers"] == {}
+    nldisco_core.map_run(run, "selectivity", settings={"n_shifts": 20}, seed=5)
+    both = nldisco_core.map_run(stale, "decoding", settings={"n_shifts": 5})
+    assert set(both.about["mappers"]) == {"selectivity", "decoding"} == set(both.mappings)
+    recorded = both.about["mappers"]["selectivity"]
+    assert (recorded["seed"], recorded["config"]["n_shifts"]) == (5, 20)
+    assert recorded["config"]["n_circular"] > 0
+
+
+def test_mapping_a_run_renews_its_words_and_notes(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, model="raw-units", controls=["pca"], assignments=[SHORT])
+    assert "tuned to heading" not in " ".join(run.about["verdict"])
+    for _ in range(2):
+        run = nldisco_core.map_run(run, "selectivity", settings={"n_shifts": 50})
+    assert "tuned to heading" in " ".join(run.about["verdict"])
+    notes = [note for note in run.about["notes"] if note.startswith("selectivity: heading")]
+    assert len(notes) == 1
+
+
+def test_saved_activations_of_several_sessions_keep_their_sessions(tmp_path: Path) -> None:
+    config = compose(dataset="toy", model="elsewhere", assignments=[SHORT, "dataset.n_sessions=2"])
+    counts = pipeline.load_binned(plan(config))[0]
+    np.save(tmp_path / "a.npy", counts.activity.astype(np.float32))
+    run = pipeline.map_activations(read_activations(tmp_path / "a.npy"), config, source="a.npy", runs_dir=tmp_path)
+    assert run.latents.main.session_ids == ("toy-1", "toy-2")
+    np.testing.assert_array_equal(run.latents.main.row_offsets, counts.row_offsets)
+
+
+def test_stored_zeros_of_saved_activations_are_not_active(tmp_path: Path) -> None:
+    matrix = sparse.csc_array(np.ones((6, 2)))
+    matrix.data[:6] = 0
+    sparse.save_npz(tmp_path / "a.npz", matrix)
+    assert read_activations(tmp_path / "a.npz").main.csc().nnz == 6
+
+
+def test_a_model_that_does_not_fit_into_memory_is_a_stated_problem(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nmf does not fit into memory"):
+        toy_run(tmp_path, model="nmf", assignments=[SHORT, "model.n_latents=100000000000"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_changed_since_the_interrupt_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="data have changed"):
+        _interrupted_then_resumed(tmp_path)
+
+
+def _interrupted_then_resumed(runs_dir: Path) -> None:
+    config = compose(dataset="toy", model="pca", assignments=[SHORT])
+    with pytest.raises(KeyboardInterrupt), RunWriter.open(config, runs_dir=runs_dir, resume=False) as writer:
+        (writer.checkpoints("model") / "last").mkdir(parents=True)
+        writer.about["fingerprint"] = "of other data"
+        raise KeyboardInterrupt
+    pipeline.execute(config, runs_dir=runs_dir, resume=True, quiet=True)

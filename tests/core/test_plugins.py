@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from nldisco_core import plugins
 from nldisco_core.errors import ConfigError, PluginLoadError, PluginNotFound
+from nldisco_core.hookspecs import hookimpl
 from nldisco_core.plugins import PluginRecord, Registry, discover
 from nldisco_core.providers import Preset, Provider, load_target
 
@@ -279,3 +280,36 @@ def test_the_plugins_of_the_process_can_be_chosen() -> None:
         plugins.use(None)
     assert plugins.registry() is plugins.registry()
     assert {record.name for record in plugins.registry().plugins} >= OWN
+
+
+def test_a_plugin_cannot_take_the_name_of_a_command_that_is_there(tmp_path: Path) -> None:
+    import click
+
+    (tmp_path / "taker.py").write_text(
+        "import click\n"
+        "from nldisco_core.hookspecs import hookimpl\n"
+        "@hookimpl\n"
+        "def nldisco_commands(cli):\n"
+        "    cli.add_command(click.Command('mine'))\n"
+        "    cli.add_command(click.Command('run'))\n"
+    )
+    found = plugins.discover(only=[], files=[tmp_path / "taker.py"])
+    own = click.Command("run")
+    group = click.Group(commands={"run": own})
+    found.add_commands(group)
+    assert group.commands == {"run": own}
+    (record,) = found.plugins
+    assert "command run is already there" in str(record.reason)
+
+
+@pytest.mark.parametrize("name", ["../evil", "my.mapper", "Mine", "", "model", "a b"])
+def test_names_that_cannot_be_folders_of_a_run_are_refused(name: str) -> None:
+    class Plugin:
+        @hookimpl
+        def nldisco_mappers(self) -> list[Provider]:
+            return [Provider(name=name, target="m:M", summary="")]
+
+    found = plugins.discover(only=[])
+    found.add("odd", Plugin(), distribution="odd", version="1")
+    assert found.providers() == ()
+    assert "expected small letters" in str(found.plugins[0].reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from nldisco_core.config import RunConfig, parse
 from nldisco_core.errors import RunError, RunIncomplete, RunNotFound, SchemaTooNew
-from nldisco_core.files import read_json, write_json
+from nldisco_core.files import read_json, write_json, writing_failed
 from nldisco_core.run_writer import RunWriter
 from nldisco_core.runs import Run, find_run, list_runs
 
@@ -47,6 +48,7 @@ def test_an_interrupt_after_a_checkpoint_stays_as_partial_and_can_be_resumed(tmp
     with RunWriter.open(CONFIG, runs_dir=tmp_path, resume=True) as writer:
         assert (writer.checkpoints("model") / "last").is_dir()
         assert not (writer.folder / "binned").exists()
+        writer.about["model"] = {"provider": "pca"}
     assert writer.finished().folder == folder.with_name(folder.name.removesuffix(".partial"))
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -110,3 +112,57 @@ def test_what_is_no_run_or_too_new_is_refused(tmp_path: Path) -> None:
     write_json(run.folder / "run.json", {**run.about, "schema_version": 99})
     with pytest.raises(SchemaTooNew):
         Run(run.folder)
+
+
+def test_a_full_disk_after_a_checkpoint_is_a_stated_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(RunError, match="disk is full"),
+        RunWriter.open(CONFIG, runs_dir=tmp_path, resume=False) as writer,
+    ):
+        (writer.checkpoints("model") / "last").mkdir(parents=True)
+        monkeypatch.setattr("nldisco_core.run_writer.write_json", full)
+        full()
+    (folder,) = tmp_path.iterdir()
+    assert read_json(folder / "run.json")["status"] == "running"
+
+
+def test_a_short_write_without_a_number_is_a_stated_problem() -> None:
+    assert "disk is full" in str(writing_failed(Path("run"), OSError("180000 requested and 61312 written")))
+
+
+def test_a_resumed_run_starts_its_record_anew(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), RunWriter.open(CONFIG, runs_dir=tmp_path, resume=False) as writer:
+        (writer.checkpoints("model") / "last").mkdir(parents=True)
+        writer.about.update(notes=["once"], fingerprint="f", timings_s={"fit": 1})
+        raise KeyboardInterrupt
+    with RunWriter.open(CONFIG, runs_dir=tmp_path, resume=True) as writer:
+        assert writer.about["fingerprint"] == "f"
+        assert not {"notes", "timings_s"} & set(writer.about)
+        writer.about["model"] = {"provider": "pca"}
+
+
+def test_a_damaged_run_is_listed_as_such_and_harms_no_other(tmp_path: Path) -> None:
+    run = _write(tmp_path)
+    for name, content in (("broken", "{"), ("newer", '{"schema_version": 99}'), ("odd", '{"schema_version": "x"}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(content)
+    assert [about["status"] for _, about in list_runs(tmp_path)].count("damaged") == 3
+    assert find_run(run.name, tmp_path).name == run.name
+    with pytest.raises(RunError, match="damaged"):
+        Run(tmp_path / "odd")
+
+
+def test_a_run_without_a_model_is_damaged(tmp_path: Path) -> None:
+    run = _write(tmp_path)
+    write_json(run.folder / "run.json", {"status": "finished"})
+    with pytest.raises(RunIncomplete, match="names no model"):
+        Run(run.folder)
+
+
+def test_an_empty_name_fits_no_run(tmp_path: Path) -> None:
+    _write(tmp_path)
+    with pytest.raises(RunNotFound, match="no run is named"):
+        find_run("", tmp_path)

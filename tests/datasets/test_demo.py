@@ -104,7 +104,7 @@ def test_shuffled_behaviour_gives_no_tuned_latents(demo: tuple[Run, str]) -> Non
     values = np.full_like(heading.values, np.nan)
     values[defined] = heading.values[np.concatenate([blocks[block] for block in rng.permutation(60)])]
     shuffled = replace(session, covariates={"head_direction": replace(heading, values=values)})
-    _, mapper = mapper_named("selectivity", {"n_shifts": 200})
+    _, mapper, _ = mapper_named("selectivity", {"n_shifts": 200})
     result: Any = mapper.map(run.latents, replace(data, sessions=(shuffled,)), seed=0)
     whole = result.table[result.table["condition"].isna() & (result.table["split"] == "test")]
     assert (whole["q"] < 0.05).sum() == 0
