@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from nldisco_core.binned import NO_SPLIT, BinnedSession
 from nldisco_core.binning import bin_session, bin_sessions
+from nldisco_core.conformance.toys import toy_session
 from nldisco_core.errors import DataError, InvalidRecording
 from nldisco_core.session import IntervalTable, Prebinned, Session, Signal, SpikeTrains, Traces
 
@@ -452,3 +454,9 @@ def test_sessions_of_different_kinds_of_activity_are_refused() -> None:
         bin_sessions(sessions, bin_s=0.1)
     with pytest.raises(DataError, match="at least one session"):
         bin_sessions([], bin_s=0.1)
+
+
+def test_trials_that_the_loader_dropped_are_missed_with_its_reason() -> None:
+    session = replace(toy_session(duration_s=10.0), intervals={}, warnings=("trials: 3 rows end before they start",))
+    with pytest.raises(InvalidRecording, match="3 rows end before they start"):
+        bin_session(session, bin_s=0.05, trials="trials")
