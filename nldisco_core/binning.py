@@ -128,9 +128,8 @@ def _trial_table(session: Session, trials: str | None, *, only_trials: bool) -> 
         return None
     if trials not in session.intervals:
         seen = f". The loader saw: {'; '.join(session.warnings)}" if session.warnings else ""
-        raise InvalidRecording(
-            f"{where}: trials asked for, but none there; {unknown_name('interval table', trials, session.intervals)}{seen}"
-        )
+        unknown = unknown_name("interval table", trials, session.intervals)
+        raise InvalidRecording(f"{where}: trials asked for, but none there; {unknown}{seen}")
     table = session.intervals[trials]
     if len(table) == 0:
         raise InvalidRecording(f"{where}: trials asked for, but none there; interval table {trials!r} is empty")
