@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["auxiliary_loss", "dead_latents", "update_silence"]
+__all__ = ["auxiliary_loss", "dead_latents", "steps_until_dead", "update_silence"]
 
 
 def update_silence(silent_steps: Tensor, selected: Tensor) -> None:
@@ -21,9 +21,14 @@ def update_silence(silent_steps: Tensor, selected: Tensor) -> None:
     silent_steps.add_(1).masked_fill_(selected.any(dim=1), 0)
 
 
+def steps_until_dead(dead_after: float, steps_per_epoch: int) -> int:
+    """Steps of silence in the share `dead_after` of an epoch, at least one."""
+    return max(round(dead_after * steps_per_epoch), 1)
+
+
 def dead_latents(silent_steps: Tensor, *, dead_after: float, steps_per_epoch: int) -> Tensor:
     """(n_instances, n_latents) bool: silent for the share `dead_after` of an epoch, at least one step."""
-    return silent_steps >= max(round(dead_after * steps_per_epoch), 1)
+    return silent_steps >= steps_until_dead(dead_after, steps_per_epoch)
 
 
 def auxiliary_loss(

@@ -24,7 +24,7 @@ from nldisco_sae.fast_choice import takes_fast_step
 from nldisco_sae.history import History
 from nldisco_sae.losses import check_targets
 from nldisco_sae.objective import Objective
-from nldisco_sae.revival import auxiliary_loss, dead_latents, update_silence
+from nldisco_sae.revival import auxiliary_loss, dead_latents, steps_until_dead, update_silence
 from nldisco_sae.schedule import learning_rate_factor
 from nldisco_sae.seeding import data_order
 from nldisco_sae.sparsifier import sparsifier_of
@@ -256,7 +256,7 @@ class Trainer:
             self.silent_steps,
             batch_size=self.batch_size,
             baseline=self.objective.baseline,
-            dead_after=max(round(config.dead_after * self.steps_per_epoch), 1),
+            dead_after=steps_until_dead(config.dead_after, self.steps_per_epoch),
         )
 
     def _descend(self) -> None:
