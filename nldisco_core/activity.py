@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,16 +63,15 @@ def grid_activity(session: Session, *, bin_s: float, epoch: str | None = None) -
             values, known = _trace_means(session.traces, grid)
     observed = _inside_observed(session, grid, known)
     if observed is not None:
-        values = np.where(observed, values, np.zeros((), dtype=values.dtype))
+        values[~observed] = 0
     return GriddedActivity(grid=grid, values=values, observed=observed)
 
 
 def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
     """(n_bins, n_units) spikes of each unit in each bin, as the smallest unsigned integer that holds them."""
-    times_s, offsets = trains.flat(), trains.offsets.tolist()
     counts: NDArray[Any] = np.zeros((len(trains), grid.n_bins), dtype=np.uint8)
-    for unit, (first, stop) in enumerate(pairwise(offsets)):
-        rows = grid.rows_of(to_ns(times_s[first:stop]))
+    for unit, times_s in enumerate(trains):
+        rows = grid.rows_of(to_ns(times_s))
         in_bin = np.bincount(rows + 1, minlength=grid.n_bins + 1)[1:]
         counts = counts.astype(np.result_type(counts.dtype, np.min_scalar_type(int(in_bin.max()))), copy=False)
         counts[unit] = in_bin
@@ -165,6 +163,9 @@ def _inside_observed(session: Session, grid: Grid, known: NDArray[np.bool_] | No
         for intervals in session.observed_s:
             if intervals.tobytes() not in masks:
                 masks[intervals.tobytes()] = grid.covered(union_ns(intervals))
-        inside = np.column_stack([masks[intervals.tobytes()] for intervals in session.observed_s])
+        if len(masks) == 1:
+            inside = np.broadcast_to(next(iter(masks.values()))[:, None], (grid.n_bins, session.n_units))
+        else:
+            inside = np.column_stack([masks[intervals.tobytes()] for intervals in session.observed_s])
         observed = inside if known is None else inside & known
     return None if observed is None or observed.all() else observed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from nldisco_core.binned import Covariate
 from nldisco_core.errors import DataError, unknown_name
 from nldisco_core.grid import Grid, interval_of, to_ns, union_ns
-from nldisco_core.session import Session, Signal
+from nldisco_core.placement import EVERYWHERE_NS, Placement, place, sampling_period_ns
+from nldisco_core.session import ReadsInBlocks, Session, Signal
 
 __all__ = ["align_signal", "align_signals", "bin_means", "derived_speed"]
 
-EVERYWHERE_NS = np.array([[np.iinfo(np.int64).min, np.iinfo(np.int64).max]])
 # A mean direction whose resultant is shorter than this is rounding error: opposite angles have none.
 LEAST_RESULTANT = 1e-9
 
@@ -28,18 +28,59 @@ def align_signals(session: Session, grid: Grid, names: Sequence[str] | None = No
     DataError
         The session has no signal of that name; the nearest are named.
     """
-    aligned: dict[str, Covariate] = {}
-    for name in session.signals if names is None else names:
+    chosen = tuple(session.signals if names is None else names)
+    for name in chosen:
         if name not in session.signals:
             raise DataError(f"session {session.session_id!r}: {unknown_name('signal', name, session.signals)}")
-        signal = session.signals[name]
-        aligned[name] = align_signal(signal, grid)
-        if signal.kind == "position" and f"{name}_speed" not in session.signals:
-            aligned[f"{name}_speed"] = derived_speed(signal, grid)
-    return aligned
+    if isinstance(session.signals, ReadsInBlocks):
+        return _aligned_in_blocks(session.signals, chosen, tuple(session.signals), grid)
+    return dict(_aligned({name: session.signals[name] for name in chosen}, tuple(session.signals), grid))
 
 
-def align_signal(signal: Signal, grid: Grid) -> Covariate:
+def _aligned(signals: Mapping[str, Signal], known: Collection[str], grid: Grid) -> Iterator[tuple[str, Covariate]]:
+    placed: dict[tuple[int, int], Placement] = {}  # many signals have the very same times
+    for name, signal in signals.items():
+        placement = None
+        if signal.support_s is None and signal.kind != "discrete":
+            key = signal.times_s.ctypes.data, len(signal.times_s)
+            if key not in placed:
+                placed[key] = place(to_ns(signal.times_s), grid)
+            placement = placed[key]
+        yield name, align_signal(signal, grid, placement)
+        if signal.kind == "position" and f"{name}_speed" not in known:
+            yield f"{name}_speed", derived_speed(signal, grid, placement)
+
+
+def _aligned_in_blocks(
+    signals: ReadsInBlocks, names: Sequence[str], known: Collection[str], grid: Grid
+) -> dict[str, Covariate]:
+    """As `_aligned` of the whole signals: blocks are two bins and more apart, so no bin or speed depends on two."""
+    found: dict[str, Covariate] = {}
+    values: dict[str, NDArray[np.float64]] = {}
+    for block in signals.blocks(names, min_gap_s=3e-9 * grid.bin_ns):
+        first, stop = _rows_near(next(iter(block.values())), grid)
+        for name, covariate in _aligned(block, known, grid.part(first, stop)):
+            found.setdefault(name, covariate)
+            whole = values.setdefault(name, np.full((grid.n_bins, len(covariate.channels)), np.nan))
+            defined = ~np.isnan(covariate.values)
+            whole[first:stop][defined] = covariate.values[defined]
+    derived = {name: f"{name}_speed" for name in names if f"{name}_speed" not in known}
+    order = (each for name in names for each in (name, derived.get(name)) if each in found)
+    return {name: replace(found[name], values=values[name]) for name in order}
+
+
+def _rows_near(signal: Signal, grid: Grid) -> tuple[int, int]:
+    """Rows of the bins within one bin or one sampling period of the samples of a signal."""
+    if len(signal.times_s) == 0:
+        return 0, 0
+    times_ns = to_ns(signal.times_s)
+    margin_ns = grid.bin_ns + (round(sampling_period_ns(times_ns)) if len(times_ns) > 1 else 0)
+    first_ns, last_ns = times_ns[[0, -1]]
+    first = np.searchsorted(grid.start_ns, first_ns - margin_ns)
+    return int(first), int(np.searchsorted(grid.start_ns, last_ns + margin_ns, side="right"))
+
+
+def align_signal(signal: Signal, grid: Grid, placement: Placement | None = None) -> Covariate:
     """One value per bin and channel, NaN where not defined.
 
     - linear and position: mean of the bin's samples that are finite; where the bin holds no sample, the one nearest to
@@ -50,23 +91,26 @@ def align_signal(signal: Signal, grid: Grid) -> Covariate:
       states the support (as it does for signals stored as changes), until the end of its support interval.
 
     Only samples inside the support count, and none speaks for a bin centred in another support interval.
+
+    Parameters
+    ----------
+    placement : of the signal's samples on the grid where it is known already; only for signals without support
     """
-    support = _support(signal)
-    times_ns = to_ns(signal.times_s)
-    supported = interval_of(times_ns, support) >= 0
-    times_ns, samples = times_ns[supported], signal.values[supported]
-    samples = np.where(np.isfinite(samples), samples, np.nan)
-    if signal.kind == "discrete":
+    support, samples = _support(signal), signal.values
+    if not _all_finite(samples):
+        samples = np.where(np.isfinite(samples), samples, np.nan)
+    if placement is None:
+        times_ns = to_ns(signal.times_s)
+        if signal.support_s is not None:
+            supported = interval_of(times_ns, support) >= 0
+            times_ns, samples = times_ns[supported], samples[supported]
+        placement = place(times_ns, grid, support) if signal.kind != "discrete" else None
+    if placement is None:
         values = _last_samples(times_ns, samples, grid, support, holds=signal.support_s is not None)
     elif signal.period is not None:
-        turn = 2 * np.pi / signal.period
-        sine = bin_means(times_ns, np.sin(samples * turn), grid, support)
-        cosine = bin_means(times_ns, np.cos(samples * turn), grid, support)
-        values = np.arctan2(sine, cosine) / turn % signal.period
-        values[values >= signal.period] = 0.0  # the remainder of a tiny negative angle rounds up to a whole turn
-        values[np.hypot(sine, cosine) < LEAST_RESULTANT] = np.nan
+        values = _circular_means(placement, samples, signal.period)
     else:
-        values = bin_means(times_ns, samples, grid, support)
+        values = placement.means(samples)
     return Covariate(
         name=signal.name,
         values=values,
@@ -76,6 +120,18 @@ def align_signal(signal: Signal, grid: Grid) -> Covariate:
         channels=signal.channels,
         categories=signal.categories,
     )
+
+
+def _circular_means(placement: Placement, samples: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+    turn, known = 2 * np.pi / period, ~np.isnan(samples)
+    sine, cosine = (
+        placement.means(function(samples * turn, out=np.full(samples.shape, np.nan), where=known))
+        for function in (np.sin, np.cos)
+    )
+    values = np.arctan2(sine, cosine) / turn % period
+    values[values >= period] = 0.0  # the remainder of a tiny negative angle rounds up to a whole turn
+    values[np.hypot(sine, cosine) < LEAST_RESULTANT] = np.nan
+    return np.asarray(values)
 
 
 def bin_means(
@@ -89,22 +145,10 @@ def bin_means(
     Where a bin holds no sample, the sample nearest to its centre if it lies within one sampling period and in the same
     support interval, else NaN.
     """
-    rows = grid.rows_of(times_ns)
-    means = np.full((grid.n_bins, samples.shape[1]), np.nan)
-    for channel, values in enumerate(samples.T):
-        used = (rows >= 0) & ~np.isnan(values)
-        n_used = np.bincount(rows[used], minlength=grid.n_bins)
-        total = np.bincount(rows[used], weights=values[used], minlength=grid.n_bins)
-        np.divide(total, n_used, out=means[:, channel], where=n_used > 0)
-    empty = np.flatnonzero(np.bincount(rows + 1, minlength=grid.n_bins + 1)[1:] == 0)
-    if len(times_ns) > 1 and len(empty):
-        nearest, distance = _nearest(times_ns, grid.centre_ns[empty], support)
-        near = distance <= _sampling_period_ns(times_ns)
-        means[empty[near]] = samples[nearest[near]]
-    return means
+    return place(times_ns, grid, support).means(samples)
 
 
-def derived_speed(position: Signal, grid: Grid) -> Covariate:
+def derived_speed(position: Signal, grid: Grid, placement: Placement | None = None) -> Covariate:
     """Speed (physical unit of the position per second) by central differences, one-sided at the ends of each stretch.
 
     ``|x[i+1] - x[i-1]| / (t[i+1] - t[i-1])`` with x and t the means over the samples of a bin, so that a bin of one
@@ -114,7 +158,8 @@ def derived_speed(position: Signal, grid: Grid) -> Covariate:
     """
     name = f"{position.name}_speed"
     unit = f"{position.physical_unit}/s" if position.physical_unit else None
-    support, period_s = _support(position), position.sampling_period_s
+    support = _support(position)
+    period_s = sampling_period_ns(to_ns(position.times_s)) * 1e-9 if len(position.times_s) > 1 else float("nan")
     if period_s * 1e9 > grid.bin_ns:
         dropouts = np.cumsum(np.diff(position.times_s, prepend=position.times_s[0]) > 2 * period_s)
         stretch = interval_of(to_ns(position.times_s), support) + dropouts * (len(support) + 1)
@@ -124,9 +169,10 @@ def derived_speed(position: Signal, grid: Grid) -> Covariate:
     # A bin at a border of the support belongs to the interval that starts last before the bin ends.
     interval = np.searchsorted(support[:, 0], grid.start_ns + grid.bin_ns)
     stretch = interval + grid.stretch * (len(support) + 1)
-    known = np.logical_and.reduce(np.isfinite(position.values), axis=1, keepdims=True)
-    timed = np.where(known, np.column_stack([position.values, position.times_s]), np.nan)
-    means = align_signal(replace(position, values=timed, channels=()), grid).values
+    timed = np.column_stack([position.values, position.times_s])
+    if not _all_finite(timed):
+        timed[~np.isfinite(timed).all(axis=1)] = np.nan
+    means = align_signal(replace(position, values=timed, channels=()), grid, placement).values
     speed = _central_speed(means[:, -1], means[:, :-1], stretch)
     return Covariate(name=name, values=speed, kind="linear", physical_unit=unit)
 
@@ -147,12 +193,14 @@ def _central_speed(
     return speed
 
 
+def _all_finite(values: NDArray[np.float64]) -> bool:
+    """Whether no value is infinite or NaN; where that is so, a finite sum tells it in one pass."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
 def _support(signal: Signal) -> NDArray[np.int64]:
     return EVERYWHERE_NS if signal.support_s is None else union_ns(signal.support_s)
-
-
-def _sampling_period_ns(times_ns: NDArray[np.int64]) -> float:
-    return float(np.median(np.diff(times_ns)))
 
 
 def _last_samples(
@@ -166,21 +214,7 @@ def _last_samples(
     interval = interval_of(centre_ns, support)
     valid = (last >= 0) & (interval >= 0) & (interval_of(times_ns, support)[last] == interval)
     if not holds:
-        limit_ns = _sampling_period_ns(times_ns) if len(times_ns) > 1 else 0.0
+        limit_ns = sampling_period_ns(times_ns) if len(times_ns) > 1 else 0.0
         valid &= centre_ns - times_ns[last] <= limit_ns
     values[valid] = samples[last[valid]]
     return values
-
-
-def _nearest(
-    times_ns: NDArray[np.int64], targets_ns: NDArray[np.int64], support: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Index of the sample nearest to each target within its support interval, and its distance (ns, inf where none)."""
-    following = np.searchsorted(times_ns, targets_ns)
-    candidates = np.stack([following - 1, following]).clip(0, len(times_ns) - 1)
-    distance = np.abs(times_ns[candidates] - targets_ns).astype(np.float64)
-    interval = interval_of(targets_ns, support)
-    distance[(interval_of(times_ns, support)[candidates] != interval) | (interval < 0)] = np.inf
-    best = distance.argmin(axis=0)
-    columns = np.arange(len(targets_ns))
-    return candidates[best, columns], distance[best, columns]

@@ -123,13 +123,14 @@ class BinnedSession:
         covariates = {
             name: replace(covariate, values=covariate.values[chosen]) for name, covariate in self.covariates.items()
         }
+        observed = None if self.observed is None else self.observed[chosen]
         return replace(
             self,
             activity=self.activity[chosen],
             start_ns=self.start_ns[chosen],
             trial=self.trial[chosen],
             split=self.split[chosen],
-            observed=None if self.observed is None else self.observed[chosen],
+            observed=None if observed is None or observed.all() else observed,
             covariates=covariates,
         )
 
@@ -365,15 +366,16 @@ class Binned:
         return self.part("train")
 
     def window_starts(self, n_bins: int) -> NDArray[np.int64]:
-        """Stacked rows at which `n_bins` consecutive bins lie within one contiguous stretch.
+        """Stacked rows at which `n_bins` consecutive bins lie within one contiguous stretch and one split.
 
         Windows are ``activity[start:start + n_bins]``, strided views that are never materialised here.
         """
         if n_bins < 1:
             raise DataError(f"a window of {n_bins} bins; expected at least 1")
-        segments = self.segments
-        starts = np.arange(max(len(segments) - n_bins + 1, 0), dtype=np.int64)
-        return np.asarray(starts[segments[starts] == segments[starts + n_bins - 1]])
+        breaks = (np.diff(self.segments) != 0) | (np.diff(self.split) != 0)
+        stretch = np.concatenate([[0], np.cumsum(breaks)])[: self.n_bins]
+        starts = np.arange(max(len(stretch) - n_bins + 1, 0), dtype=np.int64)
+        return np.asarray(starts[stretch[starts] == stretch[starts + n_bins - 1]])
 
     def by_trial(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         """Session index, trial row and stacked rows of each trial that holds at least one bin."""

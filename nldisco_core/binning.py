@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nldisco_core.activity import grid_activity
 from nldisco_core.alignment import align_signals
-from nldisco_core.binned import NO_SPLIT, NO_TRIAL, Binned, BinnedSession
+from nldisco_core.binned import NO_SPLIT, NO_TRIAL, Binned, BinnedSession, Covariate
 from nldisco_core.errors import DataError, InvalidRecording, unknown_name
 from nldisco_core.session import IntervalTable, Session
 from nldisco_core.trials import (
@@ -58,35 +60,42 @@ def bin_session(
         Trials asked for where there are none.
     """
     table = _trial_table(session, trials, only_trials=only_trials)
-    activity = grid_activity(session, bin_s=bin_s, epoch=epoch)
-    grid, warnings, derived = activity.grid, [], []
+    gridded = grid_activity(session, bin_s=bin_s, epoch=epoch)
+    grid, activity, observed = gridded.grid, gridded.values, gridded.observed
+    warnings: list[str] = []
+    derived: list[Covariate | None] = []
     trial = np.full(grid.n_bins, NO_TRIAL, dtype=np.int32)
-    event, event_warnings = event_covariate(table, session.events, grid)
     if table is not None:
         trial, n_contested = assign_trials(table, grid)
         if n_contested:
             warnings.append(
                 f"{n_contested} bins lie in more than one of the overlapping {trials!r}; the first to start has them"
             )
+    kept = _inside_trials(session, trial, trials, bin_s) if only_trials else slice(None)
+    del gridded  # of long recordings, what is not kept goes before the rest comes
+    observed = _where_not_all(observed, kept)
+    activity = activity[kept]
+    aligned = align_signals(session, grid, signals)
+    covariates = {name: _rows(aligned.pop(name), kept) for name in tuple(aligned)}
+    event, event_warnings = event_covariate(table, session.events, grid)
+    if table is not None:
         columns, column_warnings = trial_covariates(table, trial)
         derived = [phase_covariate(table, trial, grid), *columns]
         warnings += column_warnings
-    covariates = align_signals(session, grid, signals)
-    found = [covariate for covariate in (event, *derived) if covariate is not None]
+    found = [_rows(covariate, kept) for covariate in (event, *derived) if covariate is not None]
     covariates |= {covariate.name: covariate for covariate in under_free_names(found, covariates)}
-    binned = BinnedSession(
+    return BinnedSession(
         session_id=session.session_id,
-        activity=activity.values,
+        activity=activity,
         units=session.units,
-        start_ns=grid.start_ns,
-        trial=trial,
-        split=np.full(grid.n_bins, NO_SPLIT, dtype=np.int8),
-        observed=activity.observed,
+        start_ns=grid.start_ns[kept],
+        trial=trial[kept],
+        split=np.full(len(activity), NO_SPLIT, dtype=np.int8),
+        observed=observed,
         trials=table,
         covariates=MappingProxyType(covariates),
         warnings=(*warnings, *event_warnings),
     )
-    return _only_trials(binned, trials, bin_s) if only_trials else binned
 
 
 def bin_sessions(
@@ -136,11 +145,20 @@ def _trial_table(session: Session, trials: str | None, *, only_trials: bool) -> 
     return table
 
 
-def _only_trials(binned: BinnedSession, trials: str | None, bin_s: float) -> BinnedSession:
-    inside = binned.trial != NO_TRIAL
-    if not inside.any():
+def _where_not_all(observed: NDArray[np.bool_] | None, kept: slice | NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    part = None if observed is None else observed[kept]
+    return None if part is None or part.all() else part
+
+
+def _rows(covariate: Covariate, kept: slice | NDArray[np.int64]) -> Covariate:
+    return covariate if isinstance(kept, slice) else replace(covariate, values=covariate.values[kept])
+
+
+def _inside_trials(session: Session, trial: NDArray[np.int32], trials: str | None, bin_s: float) -> NDArray[np.int64]:
+    inside = np.flatnonzero(trial != NO_TRIAL)
+    if not len(inside):
         raise DataError(
-            f"session {binned.session_id!r}: no bin of {bin_s:g} s lies wholly inside one of the {trials!r}; "
+            f"session {session.session_id!r}: no bin of {bin_s:g} s lies wholly inside one of the {trials!r}; "
             "choose shorter bins or another epoch"
         )
-    return binned.rows(inside)
+    return inside

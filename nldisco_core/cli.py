@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main", "show_run"]
 
+_LARGEST_COUNT = 1000  # from here on, a number given for sessions is an id such as 20090912
+_DATASET_OF_PATHS = "files"  # looked up by name like any other: no plugin is imported for it
 RUNS_DIR = click.option(
     "--runs-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -118,20 +121,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @click.option("--check", is_flag=True, help="Import the code of every provider, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_plugins(name: str | None, check: bool, as_json: bool) -> None:
-    """List plugins and what they offer, or one plugin by NAME."""
+    """List plugins and what they offer, or one plugin by NAME; for the NAME of a provider, its settings."""
     registry = plugins.registry()
     rows: list[dict[str, str]] = []
     for record in registry.plugins:
         if name in (None, record.name):
             rows.extend(_provider_rows(record, check=check))
     if name is not None and not rows:
-        raise PluginNotFound(unknown_name("plugin", name, (record.name for record in registry.plugins)))
+        _show_settings(name, as_json=as_json)
+        return
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
         _echo_columns(rows, ("kind", "name", "plugin", "distribution", "version", "state", "summary"))
     if check and any(row["state"] != "ok" for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _show_settings(name: str, *, as_json: bool) -> None:
+    registry = plugins.registry()
+    found = [listed for listed in registry.providers() if listed.name == name and listed.kind != "preset"]
+    if not found:
+        known = [*(record.name for record in registry.plugins), *(listed.name for listed in registry.providers())]
+        raise PluginNotFound(unknown_name("plugin or provider", name, known))
+    from nldisco_core.settings import settings_of
+
+    for listed in found:
+        config_class = listed.load_config()
+        rows = [] if config_class is None else [dataclasses.asdict(setting) for setting in settings_of(config_class)]
+        if as_json:
+            click.echo(json.dumps(rows, indent=2))
+            continue
+        click.echo(f"{listed.kind} {name}: {listed.provider.summary}")
+        for row in rows:
+            click.echo(f"\n{row['key']}: {row['kind']} = {row['default']}")
+            click.echo(textwrap.fill(row["meaning"], 100, initial_indent="    ", subsequent_indent="    "))
 
 
 def _provider_rows(record: plugins.PluginRecord, *, check: bool) -> list[dict[str, str]]:
@@ -176,37 +200,69 @@ def datasets(ctx: click.Context) -> None:
 
 
 @datasets.command("show")
-@click.argument("name")
+@click.argument("name_or_path")
 @click.option("--path", type=click.Path(path_type=Path), help="File or folder, for datasets that take one.")
-def show_dataset(name: str, path: Path | None) -> None:
-    """Print the card of dataset NAME and what its sessions hold."""
-    dataset = plugins.make("dataset", name, {} if path is None else {"path": str(path)})
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the dataset by dotted key, such as dataset.layout=recording.toml.",
+)
+def show_dataset(name_or_path: str, path: Path | None, assignments: tuple[str, ...]) -> None:
+    """Print the card of a dataset by name, or of the recordings at a path, and what each session holds."""
+    from nldisco_core.recording_card import card_lines, recording_card
+
+    dataset = _shown(name_or_path, path, assignments)
     card = dataset.card()
     for field in ("title", "species", "area", "licence", "citation", "source", "left_out", "description"):
         if getattr(card, field):
             click.echo(f"{field.replace('_', ' '):12} {getattr(card, field)}")
     for session_id in dataset.session_ids():
-        for line in _session_lines(dataset.load(session_id)):
+        click.echo()
+        for line in card_lines(recording_card(dataset.load(session_id))):
             click.echo(line)
 
 
-def _session_lines(session: Any) -> list[str]:
-    regions = session.units["region"].replace("", "not stated").value_counts()
-    tables = [f"{name} ({len(session.intervals[name])} rows)" for name in session.intervals]
-    signals = [_signal_line(session.signals[name]) for name in session.signals]
-    return [
-        f"\nsession      {session.session_id}",
-        f"units        {session.n_units}: {', '.join(f'{region} {count}' for region, count in regions.items())}",
-        f"span         {session.span_s[0]:g} to {session.span_s[1]:g} s",
-        f"intervals    {', '.join(tables) or 'none'}",
-        f"signals      {'; '.join(signals) or 'none'}",
-        *(f"warning      {warning}" for warning in session.warnings),
-    ]
+@datasets.command("get")
+@click.argument("name")
+@click.option("--subject", help="Only sessions of this animal.")
+@click.option("--sessions", help="The first so many, or ids with commas between. [default: those usually wanted]")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting, such as dataset.dandiset=000140."
+)
+def get_dataset(name: str, subject: str | None, sessions: str | None, assignments: tuple[str, ...]) -> None:
+    """Fetch the files of dataset NAME from its archive into the cache, going on where an earlier fetch stopped."""
+    from nldisco_core.interfaces import Downloads
+    from nldisco_core.monitoring import byte_bar
+
+    of_subject = () if subject is None else (f"dataset.subject={json.dumps(subject.lower())}",)
+    dataset = _shown(name, None, (*assignments, *of_subject))
+    if not isinstance(dataset, Downloads):
+        raise ConfigError(f"dataset {name!r} has nothing to fetch: it is bundled, simulated or read from a path")
+    wanted: Sequence[str] | int | None = sessions and [part.strip() for part in sessions.split(",")]
+    if sessions is not None and sessions.isdecimal() and int(sessions) < _LARGEST_COUNT:
+        wanted = int(sessions)
+    with byte_bar(name) as tell:
+        paths = dataset.fetch(wanted, tell)
+    for path in paths:
+        click.echo(path)
 
 
-def _signal_line(signal: Any) -> str:
-    rate = "" if not signal.sampling_period_s > 0 else f", {1 / signal.sampling_period_s:.4g} Hz"
-    return f"{signal.name} ({signal.kind}, {signal.physical_unit or 'unit not stated'}{rate})"
+def _shown(name_or_path: str, path: Path | None, assignments: tuple[str, ...]) -> Any:
+    """The dataset of that name; where there is none and a file or folder of that name, the recordings in it."""
+    from nldisco_core.config import parse_assignments
+
+    settings = parse_assignments(assignments)
+    unused = [key for key in settings if key != "dataset"]
+    if unused or not isinstance(settings.get("dataset", {}), dict):
+        raise ConfigError(f"{', '.join(unused) or 'dataset'}: only --set dataset.KEY=VALUE can be given here")
+    known = [listed.name for listed in plugins.registry().providers("dataset")]
+    name, found = name_or_path, Path(name_or_path)
+    if name not in known and found.exists():
+        name, path = _DATASET_OF_PATHS, found
+    given = {} if path is None else {"path": str(path)}
+    return plugins.make("dataset", name, {**given, **settings.get("dataset", {})})
 
 
 def _settings_options(command: Any) -> Any:

@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "ModelConfig",
     "PreprocessConfig",
+    "PruneConfig",
     "RunConfig",
     "SplitConfig",
     "merge",
@@ -36,7 +37,9 @@ class Config(BaseModel):
 class ModelConfig(Config):
     """What every latent model's configuration has.
 
-    `seeds` holds one seed per instance; the instances are trained or fitted side by side.
+    Attributes
+    ----------
+    seeds : one per instance; the instances are trained or fitted side by side
     """
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
@@ -55,6 +58,10 @@ class ModelConfig(Config):
         """
         return self
 
+    def candidates(self, *, n_units: int) -> Mapping[str, ModelConfig]:
+        """Configurations by label among which co-smoothing on validation bins is to choose; none where all is set."""
+        return {}
+
 
 class BinConfig(Config):
     """From events in time to bins."""
@@ -71,6 +78,17 @@ class PreprocessConfig(Config):
 
     smooth_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     normalise: Literal["none", "global-max", "unit-max", "z-score", "sqrt"] = "none"
+
+
+class PruneConfig(Config):
+    """Units that a first fit reconstructs poorly are left out and the model is fitted again.
+
+    Attributes
+    ----------
+    min_r2 : largest R² on training bins of a unit that is left out; None keeps all units
+    """
+
+    min_r2: float | None = Field(default=None, lt=1, allow_inf_nan=False)
 
 
 class SplitConfig(Config):
@@ -95,15 +113,21 @@ class SplitConfig(Config):
 
 
 class RunConfig(Config):
-    """All of a run. The sections of providers hold ``name`` and the provider's own settings."""
+    """All of a run. The sections of providers hold ``name`` and the provider's own settings.
+
+    `co_smoothing` says whether units are left out of every model's input and foretold from its latents, see
+    `nldisco_core.cosmoothing`; that takes a transform of some thousand bins for each of up to 32 units.
+    """
 
     dataset: dict[str, Any]
     bin: BinConfig = BinConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     split: SplitConfig = SplitConfig()
+    prune: PruneConfig = PruneConfig()
     model: dict[str, Any]
     mappers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     controls: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    co_smoothing: bool = True
     seed: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, ge=1)
 
@@ -155,13 +179,20 @@ def _complaints(config_class: type[BaseModel], error: ValidationError) -> Iterab
 
 
 def _fields_at(config_class: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    inner: Any = config_class
     for part in path:
-        field = config_class.model_fields.get(str(part))
+        if get_origin(inner) is dict:
+            inner = get_args(inner)[1]
+            continue
+        field = inner.model_fields.get(str(part)) if _is_model(inner) else None
         inner = None if field is None else field.annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return ()
-        config_class = inner
-    return config_class.model_fields
+        if get_origin(inner) is not dict:  # an optional model
+            inner = next((option for option in get_args(inner) if _is_model(option)), inner)
+    return inner.model_fields if _is_model(inner) else ()
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

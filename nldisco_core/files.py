@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from nldisco_core.errors import RunError, SchemaTooNew
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.scratch import allocate
 from nldisco_core.session import IntervalTable
 
 __all__ = [
@@ -48,6 +48,12 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+ROW_GROUP = 1 << 20
+"""Activations that are written and read at once."""
+
+ENCODINGS = {"bin": "DELTA_BINARY_PACKED", "activation": "BYTE_STREAM_SPLIT"}
+"""Of columns that hardly repeat; the others are dictionaries. Half the size of dictionaries throughout."""
 
 T = TypeVar("T")
 
@@ -295,31 +301,40 @@ def write_latents(folder: Path, latents: Latents) -> None:
 
 
 def _write_sparse(path: Path, space: LatentSpace) -> None:
-    codes = [space.codes[instance] for instance in range(space.n_instances)]
-    fields = [
-        ("session", pa.int32()),
-        ("bin", pa.int32()),
-        ("instance", pa.int32()),
-        ("latent", pa.int32()),
-        ("activation", pa.float32()),
-    ]
-    if space.level_masks is not None:
-        fields.append(("level_mask", pa.uint8()))
-    schema = pa.schema(fields)
-    with pq.ParquetWriter(path, schema) as writer:
-        for instance, code in enumerate(codes):
-            assert isinstance(code, sparse.csc_array)  # dense codes are written by the caller
-            session = np.searchsorted(space.row_offsets, code.indices, side="right").astype(np.int32) - 1
-            columns: list[NDArray[Any]] = [
-                session,
-                (code.indices - space.row_offsets[session]).astype(np.int32),
-                np.full(code.nnz, instance, dtype=np.int32),
-                np.repeat(np.arange(space.n_latents, dtype=np.int32), np.diff(code.indptr)),
-                code.data.astype(np.float32),
-            ]
-            if space.level_masks is not None:
-                columns.append(space.level_masks[instance])
-            writer.write_table(pa.table(columns, schema=schema))
+    types = {"session": pa.int32(), "bin": pa.int32(), "instance": pa.int32(), "latent": pa.int32()}
+    types |= {"activation": pa.float32()} | ({} if space.level_masks is None else {"level_mask": pa.uint8()})
+    with pq.ParquetWriter(
+        path,
+        pa.schema(list(types.items())),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in types if name not in ENCODINGS],
+        column_encoding=ENCODINGS,
+    ) as writer:
+        for instance in range(space.n_instances):
+            for columns in _entries(space, instance):
+                writer.write_table(pa.table(columns, schema=writer.schema))
+
+
+def _entries(space: LatentSpace, instance: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Columns of the entries of one instance, a row group at a time."""
+    code = space.codes[instance]
+    assert isinstance(code, sparse.csc_array)  # dense codes are written by the caller
+    latents, starts = np.arange(space.n_latents, dtype=np.int32), code.indptr.astype(np.int64)
+    for first in range(0, code.nnz, ROW_GROUP):
+        part = slice(first, min(first + ROW_GROUP, code.nnz))
+        row = code.indices[part]
+        session = np.searchsorted(space.row_offsets, row, side="right").astype(np.int32) - 1
+        columns: dict[str, NDArray[Any]] = {
+            "session": session,
+            "bin": (row - space.row_offsets[session]).astype(np.int32),
+            "instance": np.full(len(row), instance, dtype=np.int32),
+            "latent": np.repeat(latents, np.diff(starts.clip(part.start, part.stop))),
+            "activation": code.data[part].astype(np.float32, copy=False),
+        }
+        if space.level_masks is not None:
+            columns["level_mask"] = space.level_masks[instance][part]
+        yield columns
 
 
 def read_latents(folder: Path) -> Latents:
@@ -356,21 +371,44 @@ def _read_space(folder: Path, name: str) -> LatentSpace:
 def _read_sparse(
     path: Path, about: Mapping[str, Any], offsets: NDArray[np.int64]
 ) -> tuple[tuple[sparse.csc_array, ...], tuple[NDArray[np.uint8], ...] | None]:
-    table = _reading(path, lambda: pq.read_table(path))
-    instance = table["instance"].to_numpy()
-    row = table["bin"].to_numpy() + offsets[table["session"].to_numpy()]
-    bounds = np.searchsorted(instance, np.arange(about["n_instances"] + 1))
-    latent, activation = table["latent"].to_numpy(), table["activation"].to_numpy()
-    mask: NDArray[Any] | None = table["level_mask"].to_numpy() if "level_mask" in table.column_names else None
-    codes: list[sparse.csc_array] = []
-    masks: list[NDArray[Any]] = []
-    for first, last in pairwise(bounds):
-        indptr = np.searchsorted(latent[first:last], np.arange(about["n_latents"] + 1))
-        shape = (about["n_rows"], about["n_latents"])
-        codes.append(sparse.csc_array((activation[first:last], row[first:last], indptr), shape=shape))
-        if mask is not None:
-            masks.append(mask[first:last])
-    return tuple(codes), tuple(masks) or None
+    """Codes and level masks of all instances, memory-mapped from a scratch file where they are large."""
+    with pq.ParquetFile(path) as file:
+        masked = "level_mask" in file.schema_arrow.names
+        shape = (about["n_instances"], about["n_latents"])
+        n_active = np.zeros(shape, dtype=np.int64)
+        for instance, latent in _batches(file, ["instance", "latent"]):
+            n_active += np.bincount(instance * shape[1] + latent, minlength=n_active.size).reshape(shape)
+        n_entries, ends = int(n_active.sum()), np.cumsum(n_active.sum(axis=1))
+        limit = max(n_active.sum(axis=1).max(initial=0), about["n_rows"])
+        kinds = [np.dtype(np.int32 if limit < np.iinfo(np.int32).max else np.int64), np.dtype(np.float32)]
+        kinds += [np.dtype(np.uint8)] if masked else []
+        n_bytes = n_entries * sum(kind.itemsize for kind in kinds)
+        rows, values, *masks = (allocate((n_entries,), kind, together=n_bytes) for kind in kinds)
+        start = 0
+        for session, bin_, *columns in _batches(
+            file, ["session", "bin", "activation", *(["level_mask"] if masked else [])]
+        ):
+            part = slice(start, start + len(session))
+            rows[part] = bin_ + offsets[session]
+            for whole, column in zip([values, *masks], columns, strict=True):
+                whole[part] = column
+            start = part.stop
+    parts = [slice(int(end - counts.sum()), int(end)) for end, counts in zip(ends, n_active, strict=True)]
+    codes = tuple(
+        sparse.csc_array(
+            (values[part], rows[part], np.concatenate([[0], np.cumsum(counts)]).astype(kinds[0])),
+            shape=(about["n_rows"], shape[1]),
+        )
+        for part, counts in zip(parts, n_active, strict=True)
+    )
+    return codes, tuple(masks[0][part] for part in parts) if masked else None
+
+
+def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[list[NDArray[Any]]]:
+    """Columns of a Parquet file, a row group at a time."""
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=names)
+        yield [table[name].to_numpy() for name in names]
 
 
 def write_dictionary(folder: Path, dictionary: Dictionary) -> None:

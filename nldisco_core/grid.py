@@ -90,6 +90,19 @@ class Grid:
         last = np.searchsorted(self.start_ns, intervals_ns[:, 1] - self.bin_ns, side="right")
         return np.column_stack([first, np.maximum(first, last)])
 
+    def part(self, first: int, stop: int) -> Grid:
+        """The bins of the rows ``[first, stop)``, in the stretches they lie in."""
+        ends = np.cumsum(self.stretch_n_bins)
+        starts = ends - self.stretch_n_bins
+        skipped = np.clip(first - starts, 0, self.stretch_n_bins)
+        n_bins = np.clip(stop - starts, 0, self.stretch_n_bins) - skipped
+        kept = n_bins > 0
+        return Grid(
+            bin_ns=self.bin_ns,
+            stretch_start_ns=(self.stretch_start_ns + skipped * self.bin_ns)[kept],
+            stretch_n_bins=n_bins[kept],
+        )
+
     def covered(self, intervals_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n_bins,) True for bins wholly inside one of the intervals."""
         mask = np.zeros(self.n_bins, dtype=bool)

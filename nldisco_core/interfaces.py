@@ -28,12 +28,14 @@ __all__ = [
     "Dataset",
     "DatasetCard",
     "Dictionary",
+    "Downloads",
     "FitReport",
     "HasDictionary",
     "LatentModel",
     "LiveView",
     "Mapper",
     "Monitor",
+    "Progress",
     "ReconstructionBlock",
     "Reconstructs",
     "Requirements",
@@ -41,6 +43,8 @@ __all__ = [
 ]
 
 LabelNeed = Literal["none", "optional", "required"]
+Progress = Callable[[int, int, str], None]
+"""Told how much is done, of how much, and what is at hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,18 @@ class Dataset(Protocol):
 
     def load(self, session_id: str) -> Session:
         """One session; `DatasetUnavailable` where its files are missing, `InvalidRecording` where they break a rule."""
+
+
+@runtime_checkable
+class Downloads(Protocol):
+    """Capability: a dataset whose files can be fetched from an archive. Asked with `isinstance`."""
+
+    def fetch(self, sessions: Sequence[str] | int | None, progress: Progress) -> Sequence[Path]:
+        """Fetch the files of these sessions, of the first so many, or of all that are usually wanted; where they lie.
+
+        What is there already is not fetched again. `progress` is told bytes. `DatasetUnavailable` says what to fetch
+        and where to put it when that cannot be done.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +196,7 @@ class ReconstructionBlock:
     lags_s : (n_lags,) time of each column block relative to the row's bin (s); (0.0,) for single bins
     values : (n_rows, n_units) or (n_rows, n_lags, n_units), in the unit the model was fitted on
     physical_unit : ``model input`` when it has to go through `Preprocessing.to_recorded`, ``recorded`` when not
+    columns : (n_units,) ascending columns of the data that are predicted; None means all
     """
 
     instance: int
@@ -188,6 +205,7 @@ class ReconstructionBlock:
     values: NDArray[np.float32]
     lags_s: tuple[float, ...] = (0.0,)
     physical_unit: Literal["model input", "recorded"] = "model input"
+    columns: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

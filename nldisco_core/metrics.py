@@ -1,4 +1,4 @@
-"""How well a model explains the activity, per instance, level, lag and split, and what each latent adds."""
+"""How well a model explains the activity, per instance, level, lag and split."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from nldisco_core.accumulation import RATE_FLOOR, Floats, Key, Mask, Sums, Target, observed_mean
+from nldisco_core.accumulation import RATE_FLOOR, Floats, Key, Mask, Sums, Target, observed_means
 from nldisco_core.binned import SPLITS, Binned
-from nldisco_core.errors import DataError, IncompatibleData, ModelError, unknown_name
-from nldisco_core.interfaces import HasDictionary, LatentModel, Reconstructs
+from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.interfaces import LatentModel, Reconstructs
 from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.row_blocks import entry_blocks
 
-__all__ = ["RATE_FLOOR", "Evaluation", "ablation_importance", "evaluate"]
+__all__ = ["RATE_FLOOR", "Evaluation", "evaluate"]
 
-LINEAR_TOLERANCE = 1e-4
+ROWS_AT_ONCE = 1 << 15
 
 KEYS = ("instance", "level", "lag_s", "split")
 SCORES = ("r2", "fvu", "cosine", "population_r2", "deviance_explained", "bits_per_spike")
@@ -83,69 +83,6 @@ def evaluate(model: LatentModel | None, latents: Latents, data: Binned, *, count
     return Evaluation(summary=_with_sparsity(summary, _sparsity(space, in_split)), units=units)
 
 
-def ablation_importance(
-    model: LatentModel, latents: Latents, data: Binned, *, split: str, instance: int = 0
-) -> NDArray[np.float64]:
-    """(n_latents,) rise of the error when one latent is left out and all others keep their codes.
-
-    ``(SSE_without - SSE) / SST`` over the observed entries of one split, at the deepest level. With residuals e, codes
-    a and dictionary rows w, ``SSE_without_j - SSE = sum_t 2 a_tj e_t·w_j + a_tj² |w_j|²``. NaN where the activity is
-    constant.
-
-    Raises
-    ------
-    ModelError
-        The model has no dictionary of single bins, or its output is not ``offset + codes @ dictionary``.
-    IncompatibleData
-        The rows of latents and data differ.
-    """
-    space = latents.main
-    _check_rows(space, data, None)
-    if not (isinstance(model, HasDictionary) and isinstance(model, Reconstructs)):
-        raise ModelError(f"{type(model).__name__} lacks a dictionary or a reconstruction; ablation needs both")
-    weights = model.dictionary().values[instance].astype(np.float64)
-    if weights.ndim != 2:
-        raise ModelError("the dictionary spans several lags; ablation is for models of single bins")
-    chosen = _split_masks(space, data).get(split)
-    if chosen is None:
-        raise DataError(unknown_name("split that holds bins", split, _split_masks(space, data)))
-    target = Target(data, None, {split: chosen})
-    codes = space.csr(instance) if space.is_sparse else space.dense(instance)
-    rise = np.zeros(len(weights))
-    offset: Floats | None = None
-    sums: dict[Key, Sums] = {}
-    for block in model.reconstruct(latents):
-        if (block.instance, block.level) == (instance, space.n_levels - 1):
-            target.add(block, sums)
-            active, predicted = codes[block.rows][chosen[block.rows]], block.values[chosen[block.rows]]
-            offset = _checked_offset(
-                predicted - active @ weights, offset, scale=float(np.abs(predicted).max(initial=0))
-            )
-            rise += _rise_of_error(active, weights, *target.residual(block, chosen))
-    total = float(sum(part.sst().sum() for part in sums.values()))
-    return rise / total if total > 0 else np.full(len(weights), np.nan)
-
-
-def _checked_offset(offsets: Floats, known: Floats | None, *, scale: float) -> Floats | None:
-    """The one offset that all rows of a linear decoder share; `ModelError` where they do not."""
-    if not len(offsets):
-        return known
-    offset = offsets[0] if known is None else known
-    if np.abs(offsets - offset).max() > LINEAR_TOLERANCE * max(scale, np.abs(offset).max(), np.finfo(np.float32).tiny):
-        raise ModelError(
-            "the reconstruction is not offset + codes @ dictionary, so leaving a latent out is not a subtraction; "
-            "ablation is for models with a linear output"
-        )
-    return offset
-
-
-def _rise_of_error(codes: Any, weights: Floats, residual: Floats, weight: Floats) -> Floats:
-    """(n_latents,) sum over rows of ``2 a e·w + a² |w|²``, over the entries that `weight` counts."""
-    cross = codes.T @ residual
-    square = (codes * codes).T @ weight
-    return np.asarray((2 * cross * weights + square * weights**2).sum(axis=1))
-
-
 def _split_masks(space: LatentSpace, data: Binned) -> dict[str, Mask]:
     """(n_bins,) rows of each split that holds any, as far as the model speaks of them."""
     defined = np.ones(space.n_rows, dtype=bool) if space.defined is None else space.defined
@@ -164,10 +101,9 @@ def _check_rows(space: LatentSpace, data: Binned, counts: Binned | None) -> None
         raise IncompatibleData(
             f"counts hold {counts.activity_kind} activity; give the bins before preprocessing, or leave counts out"
         )
-    if counts.activity.shape != data.activity.shape:
-        raise IncompatibleData(
-            f"counts are {counts.activity.shape}, data {data.activity.shape}; give the same bins and units"
-        )
+    shapes = [(one.n_bins, one.n_units) for one in (counts, data)]
+    if shapes[0] != shapes[1]:
+        raise IncompatibleData(f"counts are {shapes[0]}, data {shapes[1]}; give the same bins and units")
 
 
 def _null_count(data: Binned, counts: Binned | None) -> Floats:
@@ -175,8 +111,7 @@ def _null_count(data: Binned, counts: Binned | None) -> Floats:
     training = data.split == SPLITS.index("train")
     if counts is None or not training.any():
         return np.full(data.n_units, np.nan)
-    seen = None if data.observed is None else data.observed[training]
-    return np.maximum(observed_mean(counts.activity[training], seen), RATE_FLOOR)
+    return np.maximum(observed_means(counts, {"train": training}, seen=data)["train"], RATE_FLOOR)
 
 
 def _scores(sums: Mapping[Key, Sums], data: Binned, counts: Binned | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -214,26 +149,27 @@ def _scores(sums: Mapping[Key, Sums], data: Binned, counts: Binned | None) -> tu
 def _sparsity(space: LatentSpace, in_split: Mapping[str, Mask]) -> pd.DataFrame:
     """Sparsity columns of each (instance, level, split)."""
     found = []
+    sizes = space.level_sizes or (space.n_latents,)
     for instance in range(space.n_instances):
-        for level in range(space.n_levels):
-            size = space.level_sizes[level] if space.level_sizes else space.n_latents
-            row, latent = _active(space, instance, level)
-            for split, mask in in_split.items():
-                inside = mask[row]
-                per_bin = np.bincount(row[inside], minlength=space.n_rows)[mask]
-                alive = np.count_nonzero(np.bincount(latent[inside], minlength=size))
-                values = (per_bin.mean(), per_bin.std(), 1 - alive / size, per_bin.mean() / size, int(mask.sum()))
-                found.append((instance, level, split, *values))
+        shape = (len(sizes), len(in_split))
+        active, squares, used = np.zeros(shape, int), np.zeros(shape, int), np.zeros((*shape, space.n_latents), bool)
+        for block in entry_blocks(space, instance, ROWS_AT_ONCE):
+            inside = [mask[block.rows] for mask in in_split.values()]
+            for level in range(len(sizes)):
+                chosen = block.at_level(level)
+                row, latent = block.row[chosen], block.latent[chosen]
+                per_bin = np.bincount(row, minlength=block.n_rows)
+                for split, mask in enumerate(inside):
+                    active[level, split] += per_bin[mask].sum()
+                    squares[level, split] += np.square(per_bin[mask]).sum()
+                    used[level, split, latent[mask[row]]] = True
+        for level, size in enumerate(sizes):
+            for split, (name, mask) in enumerate(in_split.items()):
+                n_rows, total = int(mask.sum()), int(active[level, split])
+                spread = np.sqrt(n_rows * int(squares[level, split]) - total**2) / n_rows
+                alive, mean = np.count_nonzero(used[level, split]), total / n_rows
+                found.append((instance, level, name, mean, spread, 1 - alive / size, mean / size, n_rows))
     return pd.DataFrame(found, columns=["instance", "level", "split", *SPARSITY, "n_rows"])
-
-
-def _active(space: LatentSpace, instance: int, level: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Row and latent of every activation of one instance that is not zero."""
-    if not space.is_sparse:
-        row, latent = np.nonzero(space.dense(instance, level=level))
-        return row, latent
-    codes = space.csc(instance, level=level)
-    return codes.indices, np.repeat(np.arange(codes.shape[1]), np.diff(codes.indptr))
 
 
 def _with_sparsity(summary: pd.DataFrame, sparsity: pd.DataFrame) -> pd.DataFrame:

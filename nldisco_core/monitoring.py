@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,8 +13,23 @@ import pandas as pd
 from tqdm import tqdm
 
 from nldisco_core.files import whole_folder
+from nldisco_core.interfaces import Progress
 
-__all__ = ["FitMonitor"]
+__all__ = ["FitMonitor", "byte_bar"]
+
+
+@contextmanager
+def byte_bar(label: str) -> Iterator[Progress]:
+    """A tqdm bar on stderr for bytes that arrive; nothing is drawn without a terminal."""
+    bar: tqdm[NoReturn] = tqdm(desc=label, unit="B", unit_scale=True, disable=None, leave=False)
+    with bar:
+
+        def tell(done: int, total: int, message: str) -> None:
+            bar.total = total
+            bar.set_postfix_str(message.rsplit("/", 1)[-1], refresh=False)
+            bar.update(done - bar.n)
+
+        yield tell
 
 
 class FitMonitor:

@@ -10,23 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from nldisco_core.assessment import Assessment, assess
 from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.binning import bin_sessions
 from nldisco_core.composition import Plan, compose, mapper_named, plan
 from nldisco_core.config import ModelConfig, RunConfig
 from nldisco_core.errors import ConfigError, IncompatibleData, ModelError, RunError
 from nldisco_core.files import write_binned
-from nldisco_core.interfaces import Dictionary, FitReport, HasDictionary, LatentModel, Mapper
+from nldisco_core.histograms import active_shares, count_histogram
+from nldisco_core.interfaces import FitReport, HasDictionary, LatentModel, Mapper
 from nldisco_core.latents import Latents
-from nldisco_core.metrics import Evaluation, evaluate
 from nldisco_core.monitoring import FitMonitor
 from nldisco_core.plugins import Listed
+from nldisco_core.preparation import Preparation
 from nldisco_core.preprocessing import preprocess
 from nldisco_core.provenance import environment, fingerprint, provider_record
-from nldisco_core.relations import copy_or_composite, seed_match, seed_match_nulls
 from nldisco_core.run_writer import RunWriter, add_mapping
 from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
 from nldisco_core.splits import assign_splits
@@ -93,7 +93,15 @@ def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: boo
         counts, data = load_binned(made)
         _require(listed, data)
         with RunWriter.open(config, runs_dir=runs_dir, resume=resume) as writer:
+            prepared = Preparation(listed, model_config, counts, data, quiet=quiet)
+            prepared.choose_size()
+            if config.prune.min_r2 is not None:
+                prepared.prune(config.prune.min_r2)
+            counts, data, model_config = prepared.counts, prepared.data, prepared.config
             _write_data(writer, made, counts, data)
+            writer.about["notes"] = list(prepared.notes)
+            for name, table in prepared.tables.items():
+                writer.write_table(name, table)
             analysis = _Analysis(writer, made, counts, data, quiet=quiet)
             own = analysis.fit("model", listed, model_config)
             for name, (control, control_config) in made.controls.items():
@@ -189,10 +197,8 @@ class _Analysis:
         self._counts = counts
         self._data = data
         self._quiet = quiet
-        self._evaluations: dict[str, Evaluation] = {}
+        self._assessments: dict[str, Assessment] = {}
         self._mappings: dict[str, tuple[pd.DataFrame, ...]] = {}
-        self._seed_matches: list[dict[str, Any]] = []
-        self._copies: list[pd.DataFrame] = []
 
     def fit(self, part: str, listed: Listed, config: ModelConfig) -> Latents:
         """Make and fit a model on the training bins, then keep what it says of all bins."""
@@ -224,16 +230,22 @@ class _Analysis:
         dictionary = model.dictionary() if isinstance(model, HasDictionary) else None
         self._writer.write_part(part, model=model, report=report, latents=latents, dictionary=dictionary)
         with self._timed(f"evaluate {part}"):
-            spikes = self._counts if self._counts.activity_kind == "counts" else None
-            self._evaluations[part] = evaluate(model, latents, self._data, counts=spikes)
-            self._relate(part, latents, dictionary)
+            self._assessments[part] = assess(
+                model,
+                latents,
+                self._data,
+                counts=self._counts if self._counts.activity_kind == "counts" else None,
+                dictionary=dictionary,
+                leave_units_out=self._made.config.co_smoothing,
+                seed=self._made.config.seed,
+            )
         for name, (_, mapper, _) in self._made.mappers.items():
             with self._timed(f"map {part} {name}"):
                 self._map(part, name, mapper, latents)
 
     def l0(self) -> float:
         """Active latents per bin of the run's own model, on validation bins where there are any."""
-        summary = self._evaluations["model"].summary
+        summary = self._assessments["model"].summary
         for split in ("validation", "train"):
             rows = summary[(summary["split"] == split) & (summary["level"] == summary["level"].max())]
             if len(rows):
@@ -243,18 +255,24 @@ class _Analysis:
     def close(self) -> None:
         """Write the tables that speak of all models together, and what they show."""
         about = self._writer.about
+        names = dict.fromkeys(name for found in self._assessments.values() for name in found.tables)
+        tables = {
+            name: _together(
+                {part: found.tables[name] for part, found in self._assessments.items() if name in found.tables}
+            )
+            for name in names
+        }
         findings = Findings(
-            metrics=_together({part: found.summary for part, found in self._evaluations.items()}),
+            metrics=_together({part: found.summary for part, found in self._assessments.items()}),
             mappings=self._mappings,
-            seed_match=pd.DataFrame(self._seed_matches),
-            copies=pd.concat(self._copies, ignore_index=True) if self._copies else pd.DataFrame(),
+            seed_match=tables.get("seed_match", pd.DataFrame()),
+            copies=tables.get("copies", pd.DataFrame()),
         )
         self._writer.write_table("metrics", findings.metrics)
-        units = _together({part: found.units for part, found in self._evaluations.items()})
+        units = _together({part: found.units for part, found in self._assessments.items()})
         self._writer.write_table("unit_metrics", units)
-        for name in ("seed_match", "copies"):
-            if len(getattr(findings, name)):
-                self._writer.write_table(name, getattr(findings, name))
+        for name, table in tables.items():
+            self._writer.write_table(name, table)
         about["mappers"] = {
             name: {**provider_record(listed, used), "seed": self._made.config.seed}
             for name, (listed, _, used) in self._made.mappers.items()
@@ -268,29 +286,6 @@ class _Analysis:
         self._mappings[part] = (*self._mappings.get(part, ()), result.table)
         if part == "model":
             self._writer.about.setdefault("notes", []).extend(f"{name}: {note}" for note in result.notes)
-
-    def _relate(self, part: str, latents: Latents, dictionary: Dictionary | None) -> None:
-        if dictionary is not None and len(dictionary.values) > 1:
-            signed = latents.main.code_kind == "signed"
-            match = seed_match(dictionary.values, absolute=signed)
-            nulls = seed_match_nulls(dictionary.values, n_draws=100, seed=self._made.config.seed, absolute=signed)
-            self._seed_matches.append(
-                {
-                    "model": part,
-                    "median": match.median,
-                    "share_matched": match.share_matched,
-                    "lowest_pair": float(np.median(match.pairs, axis=1).min()),
-                    "highest_pair": float(np.median(match.pairs, axis=1).max()),
-                    "null_gaussian": float(np.median(nulls.gaussian)),
-                    "null_permuted": float(np.median(nulls.permuted)),
-                }
-            )
-        if self._data.shares_units:
-            test = self._data.split == SPLITS.index("test")
-            found = copy_or_composite(
-                latents.main, self._data, dictionary=dictionary, rows=test if test.any() else None
-            )
-            self._copies.append(found.assign(model=part))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -319,6 +314,9 @@ def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> 
         raise RunError("the data have changed since the run was interrupted; start it anew without --resume")
     about["warnings"] = [f"{s.session_id}: {warning}" for s in counts.sessions for warning in s.warnings]
     write_binned(writer.folder / "binned", counts, data.preprocessing)
+    if counts.activity_kind == "counts":
+        about["active_shares"] = active_shares(counts)
+        writer.write_table("count_histogram", count_histogram(counts))
 
 
 def _require_gap(config: RunConfig, counts: Binned) -> None:

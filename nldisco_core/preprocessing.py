@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,14 @@ from scipy.ndimage import gaussian_filter1d
 
 from nldisco_core.binned import NO_SPLIT, SPLITS, Binned, BinnedSession, Normalisation, Preprocessing, UnitStatistics
 from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.row_blocks import row_slices
+from nldisco_core.scratch import allocate
 
 __all__ = ["preprocess", "smooth"]
 
 TRUNCATE_SIGMAS = 4.0
 UNITS_AT_ONCE = 32
+ROWS_AT_ONCE = 1 << 15
 
 
 def preprocess(
@@ -35,7 +38,8 @@ def preprocess(
     - ``sqrt``: the square root is taken, 0 and 1; ``none``: no statistics.
 
     Sessions that share their units share one set of statistics, others have their own. A scale of zero becomes 1.
-    Unobserved entries are 0.
+    Unobserved entries are 0. Bins are read block by block; results larger than `nldisco_core.scratch.LARGEST_IN_MEMORY`
+    lie in a scratch file.
 
     Parameters
     ----------
@@ -53,9 +57,12 @@ def preprocess(
         raise DataError("the data are already preprocessed; start from the bins as they were recorded")
     if smooth_s is None and normalise == "none":
         return data
-    values = [_smoothed(session, data.bin_ns, smooth_s) for session in data.sessions]
-    if normalise == "sqrt":
-        values = [_root(session, part) for session, part in zip(data.sessions, values, strict=True)]
+    n_bytes = sum(4 * session.activity.size for session in data.sessions)
+    values = [allocate(session.activity.shape, np.float32, together=n_bytes) for session in data.sessions]
+    for part, session in zip(values, data.sessions, strict=True):
+        _smooth_into(part, session, data.bin_ns, smooth_s)
+        if normalise == "sqrt":
+            _root(part, session)
     if statistics is None:
         statistics = () if normalise == "none" else _statistics(data, values, normalise)
     elif [len(known.scale) for known in statistics] != [session.n_units for session in data.sessions]:
@@ -87,7 +94,7 @@ def smooth(
     segments : (n_bins,) number of the contiguous stretch of each bin, not decreasing
     sigma_bins : sigma in bins
     """
-    radius = int(TRUNCATE_SIGMAS * sigma_bins + 0.5)
+    radius = _radius(sigma_bins)
     # As many zeros between segments as the kernel reaches keep one filter call from mixing them.
     place = np.arange(len(segments)) + np.cumsum(np.diff(segments, prepend=segments[:1]) > 0) * radius
     smoothed = np.empty(activity.shape, dtype=np.float32)
@@ -103,27 +110,40 @@ def smooth(
     return smoothed if observed is None else np.where(observed, smoothed, np.float32(0))
 
 
+def _radius(sigma_bins: float) -> int:
+    """Bins that the kernel reaches to either side."""
+    return int(TRUNCATE_SIGMAS * sigma_bins + 0.5)
+
+
 def _filtered(rows: NDArray[Any], place: NDArray[np.int64], sigma_bins: float, radius: int) -> NDArray[np.float32]:
     spread = np.zeros((len(rows), int(place[-1]) + 1), dtype=np.float32)
     spread[:, place] = rows
     return gaussian_filter1d(spread, sigma_bins, axis=1, mode="constant", radius=radius)[:, place]
 
 
-def _smoothed(session: BinnedSession, bin_ns: int, smooth_s: float | None) -> NDArray[np.float32]:
+def _smooth_into(values: NDArray[np.float32], session: BinnedSession, bin_ns: int, smooth_s: float | None) -> None:
+    """Fill `values` with the session's activity, smoothed where that is asked for."""
     if smooth_s is None:
-        return session.activity.astype(np.float32)
-    return smooth(
-        session.activity, session.segments(bin_ns), sigma_bins=smooth_s * 1e9 / bin_ns, observed=session.observed
-    )
+        for rows in row_slices(session.n_bins, ROWS_AT_ONCE):
+            values[rows] = session.activity[rows]
+        return
+    sigma_bins, segments = smooth_s * 1e9 / bin_ns, session.segments(bin_ns)
+    reach = _radius(sigma_bins)
+    for rows in row_slices(session.n_bins, max(ROWS_AT_ONCE, 4 * reach)):
+        around = slice(max(rows.start - reach, 0), rows.stop + reach)
+        observed = None if session.observed is None else session.observed[around]
+        smoothed = smooth(session.activity[around], segments[around], sigma_bins=sigma_bins, observed=observed)
+        values[rows] = smoothed[rows.start - around.start :][: rows.stop - rows.start]
 
 
-def _root(session: BinnedSession, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if (values < 0).any():
+def _root(values: NDArray[np.float32], session: BinnedSession) -> None:
+    """Take the square root in place."""
+    if len(values) and (lowest := values.min()) < 0:
         raise DataError(
-            f"session {session.session_id!r}: activity goes down to {values.min():g}, which has no square root; "
+            f"session {session.session_id!r}: activity goes down to {lowest:g}, which has no square root; "
             "choose normalise = 'z-score' or 'none'"
         )
-    return np.sqrt(values, out=values)
+    np.sqrt(values, out=values)
 
 
 def _statistics(
@@ -149,21 +169,17 @@ def _pooled(
             "normalise = 'sqrt' or 'none'"
         )
     n_units = sessions[0].n_units
-    offset, scale, largest = np.zeros(n_units), np.ones(n_units), np.ones(n_units)
-    for first in range(0, n_units, UNITS_AT_ONCE):
-        units = slice(first, first + UNITS_AT_ONCE)
-        rows = np.concatenate([part[mask, units] for part, mask in zip(values, train, strict=True)], dtype=np.float64)
-        known = np.concatenate(
-            [
-                np.ones((int(mask.sum()), rows.shape[1]), dtype=bool) if s.observed is None else s.observed[mask, units]
-                for s, mask in zip(sessions, train, strict=True)
-            ]
-        )
-        largest[units] = np.abs(rows).max(axis=0, where=known, initial=0.0)
-        if normalise == "z-score":
-            n_known = np.maximum(known.sum(axis=0), 1)
-            offset[units] = rows.sum(axis=0, where=known) / n_known
-            scale[units] = np.sqrt(np.square(rows - offset[units]).sum(axis=0, where=known) / n_known)
+    offset, scale = np.zeros(n_units), np.ones(n_units)
+    largest, total, n_known, squares = np.zeros((4, n_units))
+    for rows, known in _training_blocks(sessions, values, train):
+        np.maximum(largest, np.abs(rows).max(axis=0, where=known, initial=0.0), out=largest)
+        total += rows.sum(axis=0, where=known)
+        n_known += known.sum(axis=0)
+    if normalise == "z-score":
+        offset = total / np.maximum(n_known, 1)
+        for rows, known in _training_blocks(sessions, values, train):
+            squares += np.square(rows - offset).sum(axis=0, where=known)
+        scale = np.sqrt(squares / np.maximum(n_known, 1))
     if normalise == "global-max":
         scale = np.full(n_units, largest.max())
     elif normalise == "unit-max":
@@ -172,8 +188,23 @@ def _pooled(
     return UnitStatistics(offset=offset, scale=np.where(scale > np.finfo(np.float32).eps * largest, scale, 1.0))
 
 
+def _training_blocks(
+    sessions: Sequence[BinnedSession], values: Sequence[NDArray[np.float32]], train: Sequence[NDArray[np.bool_]]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Training rows (n_rows, n_units) block by block, and which of their entries were observed."""
+    for session, part, mask in zip(sessions, values, train, strict=True):
+        for rows in row_slices(session.n_bins, ROWS_AT_ONCE):
+            chosen = mask[rows]
+            found = part[rows][chosen].astype(np.float64)
+            yield (
+                found,
+                np.ones(found.shape, dtype=bool) if session.observed is None else session.observed[rows][chosen],
+            )
+
+
 def _normalise(values: NDArray[np.float32], session: BinnedSession, statistics: UnitStatistics) -> None:
-    values -= statistics.offset.astype(np.float32)
-    values /= statistics.scale.astype(np.float32)
-    if session.observed is not None:
-        values[~session.observed] = 0.0
+    for rows in row_slices(session.n_bins, ROWS_AT_ONCE):
+        values[rows] -= statistics.offset.astype(np.float32)
+        values[rows] /= statistics.scale.astype(np.float32)
+        if session.observed is not None:
+            values[rows][~session.observed[rows]] = 0.0

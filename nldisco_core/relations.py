@@ -25,11 +25,13 @@ __all__ = [
     "SeedMatch",
     "SeedMatchNulls",
     "activation_match",
+    "activation_match_null",
     "consensus",
     "copy_or_composite",
     "match_latents",
     "seed_match",
     "seed_match_nulls",
+    "stability",
 ]
 
 MATCHED = 0.8
@@ -175,19 +177,63 @@ def activation_match(space: LatentSpace, *, rows: NDArray[np.bool_] | None = Non
 
     A latent that does not vary has correlation 0 with every other.
     """
-    chosen = _chosen(space, rows)
-    ones = np.ones((int(chosen.sum()), 1))
-    codes = [_codes(space, index, chosen) for index in range(space.n_instances)]
-    moments = [_moments(code, ones) for code in codes]
+    codes = _all_codes(space, rows)
+    return _match_all(
+        space.n_instances,
+        space.n_latents,
+        lambda i, j: _assign(_correlations(codes[i], codes[j]), absolute=absolute),
+    )
 
-    def match(i: int, j: int) -> Matching:
-        product = codes[i].T @ codes[j]
-        product = product if isinstance(product, np.ndarray) else product.toarray()
-        (mean_i, variance_i), (mean_j, variance_j) = moments[i], moments[j]
-        covariance = product / len(ones) - mean_i @ mean_j.T
-        return _assign(_ratio(covariance, np.sqrt(variance_i @ variance_j.T), empty=0), absolute=absolute)
 
-    return _match_all(space.n_instances, space.n_latents, match)
+def activation_match_null(
+    space: LatentSpace, *, n_draws: int, seed: int, rows: NDArray[np.bool_] | None = None, absolute: bool = False
+) -> Floats:
+    """(n_draws,) median matched correlation of two instances, one of them shifted circularly in time.
+
+    Shifts are of at least a tenth of the bins. What is left is what sparsity and slowness give by chance.
+
+    Parameters
+    ----------
+    rows, absolute : as in `activation_match`
+    """
+    rng = np.random.default_rng(seed)
+    codes = _all_codes(space, rows)
+    n_rows = codes[0].shape[0]
+    medians = np.empty(n_draws)
+    for draw in range(n_draws):
+        first, second = rng.choice(len(codes), size=2, replace=len(codes) == 1)
+        shift = int(rng.integers(n_rows // 10, n_rows - n_rows // 10))
+        order = np.roll(np.arange(n_rows), shift)
+        similarity = _correlations(codes[first], codes[second][order])
+        medians[draw] = np.median(_assign(similarity, absolute=absolute).similarity)
+    return medians
+
+
+def stability(decoder: SeedMatch | None, activation: SeedMatch) -> pd.DataFrame:
+    """How well each latent is found again by other instances, which is what makes it a consensus latent.
+
+    Returns
+    -------
+    DataFrame
+        One row per (instance, latent): ``decoder_similarity`` and ``activation_similarity``, medians over the other
+        instances, and ``decoder_consensus`` and ``activation_consensus``, see `consensus`; the decoder's are null
+        where there is no decoder.
+    """
+    n_instances, _, n_latents = activation.similarity.shape
+    table = {
+        "instance": np.repeat(np.arange(n_instances, dtype=np.int32), n_latents),
+        "latent": np.tile(np.arange(n_latents, dtype=np.int32), n_instances),
+    }
+    frame = pd.DataFrame(table)
+    for name, match in (("decoder", decoder), ("activation", activation)):
+        similarity = np.full(len(frame), np.nan)
+        agreed = pd.Series(pd.NA, index=frame.index, dtype="boolean")
+        if match is not None:
+            others = [np.delete(match.similarity[i], i, axis=0) for i in range(n_instances)]
+            similarity = np.concatenate([np.median(values, axis=0) for values in others])
+            agreed = pd.Series(consensus(match).ravel(), dtype="boolean")
+        frame[f"{name}_similarity"], frame[f"{name}_consensus"] = similarity, agreed
+    return frame
 
 
 def consensus(match: SeedMatch) -> NDArray[np.bool_]:
@@ -286,6 +332,21 @@ def _chosen(space: LatentSpace, rows: NDArray[np.bool_] | None) -> NDArray[np.bo
     if not chosen.any():
         raise DataError("no rows are left to correlate; choose a split that holds bins the model speaks of")
     return chosen
+
+
+def _all_codes(space: LatentSpace, rows: NDArray[np.bool_] | None) -> list[Any]:
+    """Activations of every instance over the rows asked for."""
+    chosen = _chosen(space, rows)
+    return [_codes(space, index, chosen) for index in range(space.n_instances)]
+
+
+def _correlations(a: Any, b: Any) -> Floats:
+    """(n_latents, n_latents) Pearson correlations of the columns of two sets of activations; 0 for constant ones."""
+    ones = np.ones((a.shape[0], 1))
+    (mean_a, variance_a), (mean_b, variance_b) = _moments(a, ones), _moments(b, ones)
+    product = a.T @ b
+    product = product if isinstance(product, np.ndarray) else product.toarray()
+    return _ratio(product / len(ones) - mean_a @ mean_b.T, np.sqrt(variance_a @ variance_b.T), empty=0)
 
 
 def _codes(space: LatentSpace, instance: int, chosen: NDArray[np.bool_]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,11 @@ __all__ = [
     "DeferredMapping",
     "IntervalTable",
     "Prebinned",
+    "ReadsInBlocks",
     "Session",
     "Signal",
     "SignalKind",
+    "SliceableArray",
     "SpikeTrains",
     "Traces",
     "read_only",
@@ -136,6 +138,14 @@ class Signal:
     def sampling_period_s(self) -> float:
         """Median interval between samples (s); NaN for fewer than two samples."""
         return float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else float("nan")
+
+
+@runtime_checkable
+class ReadsInBlocks(Protocol):
+    """Capability of `Session.signals` that need not be held whole: asked with `isinstance`."""
+
+    def blocks(self, names: Sequence[str], *, min_gap_s: float) -> Iterator[Mapping[str, Signal]]:
+        """The named signals in consecutive parts, cut only where samples are at least `min_gap_s` (s) apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +292,8 @@ class IntervalTable:
     ----------
     frame : columns ``start_s`` and ``stop_s`` (s, start <= stop, ordered by start) and any further columns
     events : names of the columns that hold times of events inside a row (s; NaN where the row has none)
+    periods : length of one turn of columns that are circular
+    physical_units : of columns, as far as stated
 
     Raises
     ------
@@ -292,9 +304,13 @@ class IntervalTable:
     frame: pd.DataFrame
     _: KW_ONLY
     events: tuple[str, ...] = ()
+    periods: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    physical_units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        missing = [column for column in ("start_s", "stop_s", *self.events) if column not in self.frame.columns]
+        missing = [
+            column for column in ("start_s", "stop_s", *self.events, *self.periods) if column not in self.frame.columns
+        ]
         if missing:
             raise InvalidRecording(
                 f"interval table lacks {', '.join(missing)}; it has {', '.join(map(str, self.frame.columns))}"

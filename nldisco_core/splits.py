@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from nldisco_core.binned import NO_SPLIT, NO_TRIAL, SPLITS, Binned, BinnedSession
 from nldisco_core.errors import DataError
 
-__all__ = ["assign_splits"]
+__all__ = ["assign_splits", "spread_rows"]
+
+RUN_OF_ROWS = 100
 
 
 def assign_splits(
@@ -69,6 +71,15 @@ def assign_splits(
         split = np.where(group >= 0, split_of_group[group], NO_SPLIT).astype(np.int8)
         sessions.append(replace(session, split=split))
     return replace(data, sessions=tuple(sessions))
+
+
+def spread_rows(mask: NDArray[np.bool_], *, at_most: int) -> NDArray[np.bool_]:
+    """(n_bins,) about `at_most` rows of a mask, in runs of 100 that are spread evenly; all where there are fewer.
+
+    Rows of a run stay together, for models that read windows.
+    """
+    every = -(-int(mask.sum()) // at_most)
+    return np.asarray(mask & ((np.cumsum(mask) - 1) // RUN_OF_ROWS % max(every, 1) == 0))
 
 
 def _by_session(data: Binned, shares: NDArray[np.float64], rng: np.random.Generator) -> Binned:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nldisco_core.ablation import MIN_ACTIVE
 from nldisco_core.runs import Run
 
 __all__ = ["SHARP", "Findings", "as_json", "comparison", "printable", "top_mappings", "verdict"]
 
 SHARP = 0.7  # resultant length above which tuning looks sharp
 Q_LEVEL = 0.05
+TOO_MANY_DEAD = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +60,8 @@ def comparison(findings: Findings, *, split: str = "test") -> pd.DataFrame:
     -------
     DataFrame
         Columns model, quantity, variable (null where it does not apply), mean, low, high, n_instances. Quantities:
-        ``r2``, ``l0``, ``bits_per_spike`` of the reconstruction; ``decoding_r2``, ``decoding_error_deg`` and
+        ``r2``, ``l0``, ``bits_per_spike`` of the reconstruction; ``co_smoothing_bits`` or ``co_smoothing_r2`` of units
+        left out; ``dead_share_strict``; ``decoding_r2``, ``decoding_error_deg`` and
         ``decoding_accuracy`` from all latents; ``n_supported``, ``n_tuned`` (supported and q < .05), ``n_sharp``
         (supported, resultant length > .7), ``best_information`` (bits); ``copy_share``; ``seed_match`` and its nulls.
     """
@@ -77,8 +80,9 @@ def _rows_of(findings: Findings, model: str, split: str) -> list[tuple[Any, ...]
     metrics = findings.metrics
     chosen = metrics[(metrics["model"] == model) & (metrics["split"] == split)]
     chosen = chosen[chosen["level"] == chosen["level"].max()]
-    for quantity, column in (("r2", "r2"), ("l0", "l0_mean"), ("bits_per_spike", "bits_per_spike")):
-        add(quantity, chosen.groupby("instance")[column].mean())
+    for quantity, column in _RECONSTRUCTION.items():
+        if column in chosen:
+            add(quantity, chosen.groupby("instance")[column].mean())
     for table in findings.mappings.get(model, ()):
         _add_decoding(add, table[table["latent"].isna() & (table["split"] == split)])
         _add_tuning(add, table[table["latent"].notna() & table["condition"].isna() & (table["split"] == split)])
@@ -139,10 +143,7 @@ def printable(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.Dat
     names : what to call each model, such as ``{"model": "matryoshka-sae"}``
     """
     shown = table.assign(
-        block=[
-            row.variable if isinstance(row.variable, str) else _BLOCKS.get(row.quantity, "copies and seeds")
-            for row in table.itertuples(index=False)
-        ],
+        block=[_block(row.quantity, row.variable) for row in table.itertuples(index=False)],
         label=[_LABELS.get(quantity, quantity.replace("_", " ")) for quantity in table["quantity"]],
         model=[names.get(model, model) for model in table["model"]],
         text=[_number(row.quantity, row.mean, row.low, row.high) for row in table.itertuples(index=False)],
@@ -156,12 +157,24 @@ def printable(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.Dat
     }
 
 
-_BLOCKS = MappingProxyType({"r2": "reconstruction", "l0": "reconstruction", "bits_per_spike": "reconstruction"})
+_RECONSTRUCTION = MappingProxyType(
+    {
+        "r2": "r2",
+        "l0": "l0_mean",
+        "bits_per_spike": "bits_per_spike",
+        "co_smoothing_bits": "co_smoothing_bits",
+        "co_smoothing_r2": "co_smoothing_r2",
+        "dead_share_strict": "dead_share_strict",
+    }
+)
 _LABELS = MappingProxyType(
     {
         "r2": "R²",
         "l0": "L0",
         "bits_per_spike": "bits/spike",
+        "co_smoothing_bits": "bits/spike left out",
+        "co_smoothing_r2": "R² left out",
+        "dead_share_strict": "not alive",
         "decoding_r2": "decoding R²",
         "decoding_error_deg": "median error °",
         "decoding_accuracy": "balanced accuracy",
@@ -172,6 +185,13 @@ _LABELS = MappingProxyType(
         "copy_share": "copies",
     }
 )
+
+
+def _block(quantity: str, variable: object) -> str:
+    """Title of the table a quantity stands in."""
+    if isinstance(variable, str):
+        return variable
+    return "reconstruction" if quantity in _RECONSTRUCTION else "copies and seeds"
 
 
 def _number(quantity: str, mean: float, low: float, high: float) -> str:
@@ -199,6 +219,8 @@ def verdict(findings: Findings, names: Mapping[str, str]) -> list[str]:
     variables = [v for v in dict.fromkeys(table["variable"]) if isinstance(v, str)]
     sentences = [
         *_on_compression(value, spread, called, controls),
+        *_on_left_out(value, called, controls),
+        *_on_alive(value, called),
         *(sentence for variable in variables for sentence in _on_decoding(value, called, controls, variable)),
         *(sentence for variable in variables for sentence in _on_tuning(value, called, controls, variable)),
         *_on_seeds(value, called, controls),
@@ -237,6 +259,31 @@ def _on_compression(
         if names
     ]
     return [f"{said}; of its equals at that sparsity it is {', and '.join(parts)}."]
+
+
+def _on_left_out(value: Values, called: Mapping[str, str], controls: list[str]) -> list[str]:
+    for quantity, unit in (("co_smoothing_bits", "bits per spike"), ("co_smoothing_r2", "R²")):
+        own = value.get(("model", quantity, None))
+        if own is None:
+            continue
+        others = {name: value[name, quantity, None] for name in controls if (name, quantity, None) in value}
+        listing = ", ".join(f"{called[n]} {v:.2f}" for n, v in sorted(others.items(), key=lambda item: -item[1]))
+        said = f"Units left out of the input of {called['model']} are foretold from its latents with {own:.2f} {unit}"
+        better = [called[name] for name, other in others.items() if other > own + 0.005]
+        end = f"; {_join(better)} {'tells' if len(better) == 1 else 'tell'} more of them" if better else ""
+        return [f"{said}{f' ({listing})' if listing else ''}{end}."]
+    return []
+
+
+def _on_alive(value: Values, called: Mapping[str, str]) -> list[str]:
+    dead = value.get(("model", "dead_share_strict", None))
+    if dead is None:
+        return []
+    said = (
+        f"{1 - dead:.0%} of the latents of {called['model']} are alive: at least {MIN_ACTIVE} active bins on the "
+        "reported split, and a larger error without them."
+    )
+    return [said if dead <= TOO_MANY_DEAD else f"{said} This recording is too small for so many latents."]
 
 
 def _on_decoding(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:

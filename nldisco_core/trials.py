@@ -36,9 +36,9 @@ def assign_trials(table: IntervalTable, grid: Grid) -> tuple[NDArray[np.int32], 
 def trial_covariates(table: IntervalTable, trial: NDArray[np.int32]) -> tuple[list[Covariate], list[str]]:
     """One variable, constant within a trial, for each further column of the trial table, and warnings.
 
-    Text, truth values, categories and integers of at most 50 values become discrete, with their sorted values as
-    labels; other numbers become linear. Columns of lists or other objects are left out; so, with a warning, is text of
-    more values.
+    Text, truth values and integers of at most 50 values, and columns that are declared categorical, become discrete,
+    with their sorted values as labels; other numbers become linear, or circular where the table states a period.
+    Columns of lists or other objects are left out; so, with a warning, is text of more values.
     """
     covariates, warnings = [], []
     for name, column in table.frame.items():
@@ -48,7 +48,9 @@ def trial_covariates(table: IntervalTable, trial: NDArray[np.int32]) -> tuple[li
         missing = values.isna().to_numpy(dtype=bool)
         kind = pd.api.types.infer_dtype(values[~missing], skipna=False)
         distinct = sorted(set(values[~missing])) if kind in ("string", "boolean", "integer") else []
-        if distinct and len(distinct) <= MOST_CATEGORIES:
+        period = table.periods.get(str(name))
+        declared = isinstance(column.dtype, pd.CategoricalDtype)
+        if distinct and period is None and (declared or len(distinct) <= MOST_CATEGORIES):
             code_of = {value: float(code) for code, value in enumerate(distinct)}
             of_trial = values.map(code_of).to_numpy(dtype=np.float64, na_value=np.nan)
             categories = tuple(str(value) for value in distinct)
@@ -62,8 +64,10 @@ def trial_covariates(table: IntervalTable, trial: NDArray[np.int32]) -> tuple[li
             Covariate(
                 name=str(name),
                 values=np.where(trial == NO_TRIAL, np.nan, of_trial[trial]),
-                kind="linear" if categories is None else "discrete",
+                kind="circular" if period is not None else "linear" if categories is None else "discrete",
                 source="trial",
+                period=period,
+                physical_unit=table.physical_units.get(str(name)),
                 categories=categories,
             )
         )

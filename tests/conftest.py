@@ -23,6 +23,12 @@ def _own_registry() -> Iterator[None]:
     plugins.use(None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Files that are fetched or simulated on demand stay among the tests' own."""
+    os.environ["NLDISCO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def toys() -> None:
     """The dataset ``toy`` beside the installed plugins."""

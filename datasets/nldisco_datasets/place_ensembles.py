@@ -87,7 +87,12 @@ class PlaceEnsembles:
                 "Every feature drives several units, which overlap; a shared gain and speed disturb them. "
                 "Truth per feature over time."
             ),
-            defaults={"bin.bin_s": 0.1, "preprocess.smooth_s": 0.2, "preprocess.normalise": "unit-max"},
+            defaults={
+                "bin.bin_s": 0.1,
+                "preprocess.smooth_s": 0.2,
+                "preprocess.normalise": "global-max",
+                "split.gap_s": 1.6,
+            },
         )
 
     def session_ids(self) -> Sequence[str]:

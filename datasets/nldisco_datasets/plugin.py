@@ -32,6 +32,12 @@ def nldisco_datasets() -> Iterator[Provider]:
         summary="Overlapping ensembles of regions, places and places by direction with known truth (simulated).",
     )
     yield Provider(
+        name="maze-reach",
+        target="nldisco_datasets.maze_reach:MazeReach",
+        config="nldisco_datasets.maze_reach:MazeReachConfig",
+        summary="M1 and PMd during 2,000 reaches through mazes, in the files of MC_Maze, with known truth (simulated).",
+    )
+    yield Provider(
         name="worm-stimuli",
         target="nldisco_datasets.worm_stimuli:WormStimuli",
         config="nldisco_datasets.worm_stimuli:WormStimuliConfig",

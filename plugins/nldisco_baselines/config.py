@@ -13,6 +13,7 @@ __all__ = [
     "ICAConfig",
     "LearnedDictionaryConfig",
     "NMFConfig",
+    "NMFOMPConfig",
     "PCAConfig",
     "RawUnitsConfig",
     "UnitsOMPConfig",
@@ -57,6 +58,16 @@ class NMFConfig(ModelConfig):
     def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
         """As many atoms and the same seeds as the reference."""
         return _with_defaults(self, n_latents=n_latents, seeds=reference.seeds)
+
+
+class NMFOMPConfig(NMFConfig):
+    """NMF atoms of which at most `k` speak in each bin; each seed starts from its own random factors."""
+
+    k: int = Field(default=2, ge=1)
+
+    def matched(self, *, reference: ModelConfig, n_latents: int, l0: float, n_units: int) -> ModelConfig:
+        """As many atoms, the same seeds and the mean number of active latents of the reference, rounded."""
+        return _with_defaults(self, n_latents=n_latents, k=max(1, round(l0)), seeds=reference.seeds)
 
 
 class LearnedDictionaryConfig(ModelConfig):

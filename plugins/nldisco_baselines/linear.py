@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import nnls
 from sklearn import decomposition
 from sklearn.exceptions import ConvergenceWarning
@@ -170,7 +171,7 @@ class NMF(Baseline[NMFConfig]):
             notes=tuple(str(warning.message) for warning in caught),
         )
 
-    def _encode(self, activity: Floats) -> NDArray[np.float32]:
+    def _encode(self, activity: Floats) -> tuple[sparse.csc_array, ...] | NDArray[np.float32]:
         atoms = self._atoms()
         codes = np.zeros((len(atoms), len(activity), atoms.shape[1]), dtype=np.float32)
         active = np.flatnonzero(activity.any(axis=1))

@@ -24,6 +24,12 @@ def nldisco_latent_models() -> Iterator[Provider]:
         summary="Non-negative matrix factorisation.",
     )
     yield Provider(
+        name="nmf-omp",
+        target="nldisco_baselines.nmf_pursuit:NMFOMP",
+        config="nldisco_baselines.config:NMFOMPConfig",
+        summary="NMF atoms coded by non-negative matching pursuit, at the same sparsity.",
+    )
+    yield Provider(
         name="ica",
         target="nldisco_baselines.linear:ICA",
         config="nldisco_baselines.config:ICAConfig",

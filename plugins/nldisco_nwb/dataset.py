@@ -16,10 +16,12 @@ from nldisco_core.session import IntervalTable, Session, SpikeTrains, Traces
 from nldisco_nwb.config import NWBConfig
 from nldisco_nwb.contents import blank
 from nldisco_nwb.fluorescence import roi_series, roi_table, roi_traces
+from nldisco_nwb.hdf5 import hdf5_file, naming
 from nldisco_nwb.intervals import event_times, interval_tables
-from nldisco_nwb.opening import OpenFile, hdf5_file, naming, open_file
+from nldisco_nwb.opening import OpenFile, open_file
 from nldisco_nwb.signals import find_signals
-from nldisco_nwb.units import has_spikes, observed_intervals, spike_bounds, spike_trains, unit_table
+from nldisco_nwb.trains import spike_bounds
+from nldisco_nwb.units import has_spikes, observed_intervals, spike_trains, unit_table
 
 __all__ = ["NWBDataset"]
 

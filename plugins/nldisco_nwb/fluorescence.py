@@ -12,7 +12,8 @@ from pynwb.ophys import DfOverF, RoiResponseSeries
 from nldisco_core.errors import InvalidRecording, unknown_name
 from nldisco_core.session import Traces
 from nldisco_nwb.contents import blank, pieces, scalar_columns
-from nldisco_nwb.opening import OpenFile, naming
+from nldisco_nwb.hdf5 import naming
+from nldisco_nwb.opening import OpenFile
 from nldisco_nwb.sampling import has_times, sample_times, scaled
 
 __all__ = ["NWBTraces", "roi_series", "roi_table", "roi_traces"]

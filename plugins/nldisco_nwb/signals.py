@@ -26,7 +26,8 @@ from nldisco_core.errors import ConfigError, unknown_name
 from nldisco_core.session import DeferredMapping, Signal, SignalKind
 from nldisco_nwb.config import NWBConfig
 from nldisco_nwb.contents import Piece, blank, pieces
-from nldisco_nwb.opening import OpenFile, naming
+from nldisco_nwb.hdf5 import naming
+from nldisco_nwb.opening import OpenFile
 from nldisco_nwb.sampling import believable, has_times, sample_times, scaled, share_times
 
 __all__ = ["find_signals"]

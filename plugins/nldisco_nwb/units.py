@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,16 @@ from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from nldisco_core.errors import InvalidRecording, unknown_name
-from nldisco_core.session import SpikeTrains
 from nldisco_nwb.config import NWBConfig
 from nldisco_nwb.contents import blank, scalar_columns, texts
-from nldisco_nwb.opening import OpenFile, naming
+from nldisco_nwb.opening import OpenFile
+from nldisco_nwb.trains import FileSpikeTrains
 
-__all__ = ["NWBSpikeTrains", "has_spikes", "observed_intervals", "spike_bounds", "spike_trains", "unit_table"]
+__all__ = ["has_spikes", "observed_intervals", "spike_trains", "unit_table"]
 
 _REGION_COLUMNS = ("location", "region", "area", "brain_area", "brain_region")
 _KIND_COLUMNS = ("cell_type", "putative_cell_type", "neuron_type", "unit_type", "kind", "quality", "KSLabel")
 _NOT_SCALAR = ("spike_times", "obs_intervals", "electrodes")
-
-
-@dataclass(frozen=True, eq=False)
-class NWBSpikeTrains(SpikeTrains):
-    """Spike trains that keep their file open and name it when a unit breaks a rule."""
-
-    opened: OpenFile
-
-    def __getitem__(self, unit: int) -> NDArray[np.float64]:
-        with naming(self.opened.path):
-            return super().__getitem__(unit)
-
-    def flat(self) -> NDArray[np.float64]:
-        """(n_spikes,) all spike times (s), unit after unit, read in one go."""
-        with naming(self.opened.path):
-            return super().flat()
 
 
 def has_spikes(opened: OpenFile) -> bool:
@@ -46,12 +29,12 @@ def has_spikes(opened: OpenFile) -> bool:
     return units is not None and len(units) > 0 and "spike_times" in units.colnames
 
 
-def spike_trains(opened: OpenFile) -> NWBSpikeTrains:
+def spike_trains(opened: OpenFile) -> FileSpikeTrains:
     """The trains as they lie in the file; reads their offsets only."""
     column = opened.nwb.units["spike_times"]
     if not isinstance(column, VectorIndex):
         raise InvalidRecording("spike_times has no spike_times_index, so nobody knows which spike is whose")
-    return NWBSpikeTrains(column.target.data, _offsets(column), opened)
+    return FileSpikeTrains(column.target.data, _offsets(column), opened.path, opened)
 
 
 def unit_table(opened: OpenFile, config: NWBConfig) -> pd.DataFrame:
@@ -84,15 +67,6 @@ def observed_intervals(opened: OpenFile) -> tuple[NDArray[np.float64], ...] | No
     column = units["obs_intervals"]
     rows = np.asarray(column.target.data[:], dtype=np.float64).reshape(-1, 2)
     return tuple(np.split(rows, _offsets(column)[1:-1]))
-
-
-def spike_bounds(trains: SpikeTrains) -> NDArray[np.float64]:
-    """First and last spike (s) of every unit that has any, finite ones only; reads nothing in between."""
-    starts, stops = trains.offsets[:-1], trains.offsets[1:]
-    ends = np.concatenate([starts[stops > starts], stops[stops > starts] - 1])
-    times = np.array([float(trains.source[int(end) : int(end) + 1][0]) for end in ends])
-    finite: NDArray[np.float64] = times[np.isfinite(times)]
-    return finite
 
 
 def _offsets(column: VectorIndex) -> NDArray[np.int64]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from nldisco_sae.seeding import generator
@@ -19,6 +22,8 @@ __all__ = [
     "initialise",
     "normalise_decoder",
     "project_decoder_gradient",
+    "random_rows",
+    "resting_output",
 ]
 
 Output = Literal["identity", "relu", "softplus", "exp"]
@@ -28,13 +33,16 @@ Output = Literal["identity", "relu", "softplus", "exp"]
 class Parameters:
     """What an autoencoder with linear encoder and decoder consists of.
 
+    An example is a row of `n_inputs` values, the units of one bin or of a window of bins, oldest first. Other encoders
+    are subclasses, which may give several codes for an example.
+
     Attributes
     ----------
-    encoder : (n_instances, n_units, n_latents), W_enc transposed
+    encoder : (n_instances, n_inputs, n_latents), W_enc transposed
     encoder_bias : (n_instances, n_latents), b_enc
-    decoder : (n_instances, n_latents, n_units), W_dec transposed; each row has unit L2 norm
-    decoder_bias : (n_instances, n_units), b_dec
-    input_mean : (n_units,), b_pre: mean of the training data, not trained
+    decoder : (n_instances, n_latents, n_targets), W_dec transposed; each row has unit L2 norm
+    decoder_bias : (n_instances, n_targets), b_dec
+    input_mean : (n_inputs,), b_pre: mean of the training data, not trained
     """
 
     encoder: Tensor
@@ -60,26 +68,73 @@ class Parameters:
         return (self.encoder_bias - self.input_mean @ self.encoder)[:, None]
 
     def pre_activations(self, x: Tensor) -> Tensor:
-        """(n_instances, n_rows, n_latents) ``W_enc (x - b_pre) + b_enc`` of x (n_instances, n_rows, n_units)."""
+        """``W_enc (x - b_pre) + b_enc`` of x (n_instances, n_rows, n_inputs).
+
+        Returns
+        -------
+        (n_instances, n_codes, n_latents), where n_codes is n_rows, or the bins of all rows for a code for each bin
+        """
         return torch.baddbmm(self.offset(), x, self.encoder)
 
-    def decode_levels(self, codes: Sequence[Tensor], *, nested: bool) -> list[Tensor]:
-        """Each level's prediction before the output function, (n_instances, n_rows, n_units).
+    def combine(self, codes: Tensor, rows: Tensor) -> Tensor:
+        """Sum of dictionary rows weighted by codes.
 
         Parameters
         ----------
-        codes : per level (n_instances, n_rows, size of the level); where `nested`, each is a prefix of the next, and
+        codes : (n_instances, n_codes, n_chosen)
+        rows : (n_instances, n_chosen, n_targets or what the decoder has in their place)
+
+        Returns
+        -------
+        (n_instances, n_rows, n_targets)
+        """
+        return torch.bmm(codes, rows)
+
+    def output_bias(self) -> Tensor:
+        """(n_instances, 1, n_targets) what is predicted when no latent is active, before the output function."""
+        return self.decoder_bias[:, None]
+
+    def decode_levels(self, codes: Sequence[Tensor], *, nested: bool) -> list[Tensor]:
+        """Each level's prediction before the output function, (n_instances, n_rows, n_targets).
+
+        Parameters
+        ----------
+        codes : per level (n_instances, n_codes, size of the level); where `nested`, each is a prefix of the next, and
             the levels are running sums over groups of latents: one decode for all
         """
         predictions: list[Tensor] = []
         start = 0
-        below = self.decoder_bias[:, None]
+        below = self.output_bias()
         for code in codes:
             size = code.shape[-1]
-            predictions.append(torch.baddbmm(below, code[..., start:], self.decoder[:, start:size]))
+            predictions.append(below + self.combine(code[..., start:], self.decoder[:, start:size]))
             if nested:
                 start, below = size, predictions[-1]
         return predictions
+
+    def instances(self) -> Iterator[Self]:
+        """Each instance by itself, in the same shapes with one instance."""
+        shared = {"input_mean": self.input_mean}
+        for instance in range(len(self.encoder)):
+            yield replace(self, **{k: v[instance : instance + 1] for k, v in self.trained().items()}, **shared)
+
+    def predicted(self, codes: sparse.csr_array, rows: slice) -> NDArray[np.float32]:
+        """(n_rows, n_targets) prediction of one instance for some rows, before the output function.
+
+        Parameters
+        ----------
+        codes : (n_bins, n_latents) of these rows, and of those before them that a window reaches
+        """
+        values: NDArray[np.float32] = codes[rows] @ self.decoder[0].numpy() + self.decoder_bias[0].numpy()
+        return values
+
+    def anchor_features(self, x: Tensor) -> Tensor:
+        """What `anchor_map` turns into the code of each row's last bin, for x (n_rows, n_inputs) of one instance."""
+        return x
+
+    def anchor_map(self) -> tuple[Tensor, Tensor]:
+        """Encoder (n_features, n_latents) and offset (n_latents,) of one instance, for `anchor_features`."""
+        return self.encoder[0], self.offset()[0, 0]
 
 
 def apply_output(values: Tensor, output: Output) -> Tensor:
@@ -91,30 +146,46 @@ def apply_output(values: Tensor, output: Output) -> Tensor:
     return torch.nn.functional.softplus(values) if output == "softplus" else values
 
 
-def initialise(*, seeds: Sequence[int], n_latents: int, mean: Tensor, output: Output, gain: float = 1.0) -> Parameters:
+def initialise(
+    *, seeds: Sequence[int], n_latents: int, input_mean: Tensor, output_mean: Tensor, output: Output, gain: float
+) -> Parameters:
     """Fresh parameters, drawn for each instance from its own seed.
 
-    Decoder rows are uniform on the unit sphere, the encoder is `gain` times their transpose, b_enc is 0, and b_dec is
-    set so that inactive latents predict the mean of the data.
+    Decoder rows are uniform on the unit sphere; the encoder is `gain` times their transpose where what is predicted is
+    what is put in, and `gain` times other such rows where not; b_enc is 0, and b_dec is set so that inactive latents
+    predict the mean of the data.
 
     Parameters
     ----------
-    mean : (n_units,) float32 on the CPU
+    input_mean : (n_inputs,) float32 on the CPU
+    output_mean : (n_targets,), the same tensor where the model reconstructs its input
     """
-    n_units = len(mean)
-    decoder = torch.stack([torch.randn(n_latents, n_units, generator=generator(seed, "initialise")) for seed in seeds])
-    normalise_decoder(decoder)
-    bias = mean
-    if output in ("softplus", "exp"):
-        small = mean.clamp(min=1e-4)
-        bias = torch.log(small) if output == "exp" else small + torch.log(-torch.expm1(-small))
+    draws = [generator(seed, "initialise") for seed in seeds]
+    decoder = random_rows(draws, n_latents, len(output_mean))
+    tied = input_mean is output_mean
+    encoder = decoder if tied else random_rows(draws, n_latents, len(input_mean))
     return Parameters(
-        encoder=decoder.transpose(1, 2).contiguous() * gain,
+        encoder=encoder.transpose(1, 2).contiguous() * gain,
         encoder_bias=torch.zeros(len(seeds), n_latents),
         decoder=decoder,
-        decoder_bias=bias.repeat(len(seeds), 1),
-        input_mean=mean.clone(),
+        decoder_bias=resting_output(output_mean, output).repeat(len(seeds), 1),
+        input_mean=input_mean.clone(),
     )
+
+
+def random_rows(draws: Sequence[torch.Generator], n_rows: int, n_columns: int) -> Tensor:
+    """(n_instances, n_rows, n_columns) rows of unit length in random directions, each instance from its generator."""
+    rows = torch.stack([torch.randn(n_rows, n_columns, generator=generator) for generator in draws])
+    normalise_decoder(rows)
+    return rows
+
+
+def resting_output(mean: Tensor, output: Output) -> Tensor:
+    """The value that the output function turns into `mean`, as far as it can."""
+    if output not in ("softplus", "exp"):
+        return mean
+    small = mean.clamp(min=1e-4)
+    return torch.log(small) if output == "exp" else small + torch.log(-torch.expm1(-small))
 
 
 def project_decoder_gradient(decoder: Tensor, gradient: Tensor) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,17 +20,21 @@ from nldisco_core.binned import Binned
 from nldisco_core.errors import IncompatibleData, ModelError, NotFitted, SchemaTooNew
 from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
 from nldisco_core.latents import Latents
+from nldisco_core.row_blocks import entry_blocks
 from nldisco_sae.architecture import Parameters, apply_output
 from nldisco_sae.config import SparseCodeConfig, TrainingConfig
 from nldisco_sae.encoding import encode
 from nldisco_sae.examples import Examples, require_units, unit_ids
 from nldisco_sae.memory import require_memory
+from nldisco_sae.sequences import ConvolutionParameters, TransformerParameters
 from nldisco_sae.sparsifier import sparsifier_of
 from nldisco_sae.training import Trained, train
+from nldisco_sae.windows import ExampleShape
 
 __all__ = ["SparseAutoencoder", "TrainedAutoencoder", "choose_device"]
 
 SCHEMA_VERSION = 1
+PARAMETERS = {"linear": Parameters, "convolution": ConvolutionParameters, "transformer": TransformerParameters}
 _ROWS = 8192  # of one reconstruction block
 
 C = TypeVar("C", bound=SparseCodeConfig)
@@ -41,6 +46,8 @@ class _Fitted:
     parameters: Parameters
     thresholds: Tensor
     unit_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
+    bin_s: float
 
     def tensors(self) -> dict[str, Tensor]:
         return {**self.parameters.named(), "thresholds": self.thresholds}
@@ -52,16 +59,19 @@ def choose_device(wanted: str) -> torch.device:
     Raises
     ------
     ModelError
-        ``cuda`` is asked for and torch finds none.
+        ``cuda`` or ``mps`` is asked for and torch finds no such device.
     """
-    has_cuda = torch.cuda.is_available()
-    if wanted == "cuda" and not has_cuda:
-        raise ModelError("device 'cuda' was asked for and torch finds no CUDA device; choose 'auto' or 'cpu'")
-    return torch.device("cuda" if has_cuda and wanted != "cpu" else "cpu")
+    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    chosen = wanted if wanted != "auto" else "cuda" if found["cuda"] else "cpu"
+    if not found[chosen]:
+        raise ModelError(
+            f"device {chosen!r} was asked for and torch finds no {chosen.upper()} device; choose 'auto' or 'cpu'"
+        )
+    return torch.device(chosen)
 
 
 class SparseAutoencoder(ABC, Generic[C]):
-    """A linear encoder with a sparsifier and a linear decoder, in several instances.
+    """An encoder with a sparsifier and a linear decoder, in several instances.
 
     Subclasses say in `learn` how parameters come about.
     """
@@ -92,22 +102,30 @@ class SparseAutoencoder(ABC, Generic[C]):
         Diverged
             The loss is not finite.
         """
+        if self.config.candidates(n_units=train.n_units):
+            raise ModelError("n_latents is 'auto': `nldisco run` chooses it; state the size to fit a model by hand")
         device = choose_device(self.config.device)
-        units = unit_ids(train)
+        units, shape = unit_ids(train), ExampleShape.of(self.config)
         require_memory(self.config, n_rows=train.n_bins, n_units=len(units), device=device)
         started = time.perf_counter()
-        examples = Examples.of(train, device)
+        examples = Examples.of(train, device, shape=shape)
         sets = {"training": train}
         held_out = None
         if validation is not None and validation.n_bins > 0:
             require_units(validation, units)
             sets["validation"] = validation
-            held_out = Examples.of(validation, device, mean=examples.mean)
+            held_out = Examples.of(validation, device, shape=shape, like=examples)
         trained = self.learn(examples, monitor, validation=held_out)
         learned = time.perf_counter()
         sparsifier = sparsifier_of(self.config)
         finished = sparsifier.finish(trained.parameters, examples)
-        self._fitted = _Fitted(parameters=finished.parameters, thresholds=finished.thresholds, unit_ids=units)
+        self._fitted = _Fitted(
+            parameters=finished.parameters,
+            thresholds=finished.thresholds,
+            unit_ids=units,
+            target_ids=tuple(np.array(units, dtype=object)[shape.columns(train.units)[1]]),
+            bin_s=train.bin_s,
+        )
         found = {} if finished.training_l0 is None else {"batch": finished.training_l0}
         found |= {name: _l0(self.transform(data)) for name, data in sets.items()}
         for name, l0 in found.items():
@@ -132,6 +150,11 @@ class SparseAutoencoder(ABC, Generic[C]):
         """
         fitted = self._require_fitted()
         require_units(data, fitted.unit_ids)
+        if ExampleShape.of(self.config).reach > 1 and data.bin_s != fitted.bin_s:
+            raise IncompatibleData(
+                f"fitted on windows of {self.config.window} bins of {fitted.bin_s:g} s; this data has bins of "
+                f"{data.bin_s:g} s"
+            )
         return Latents.of(encode(fitted.parameters, fitted.thresholds, self.config, data))
 
     def reconstruct(self, latents: Latents) -> Iterator[ReconstructionBlock]:
@@ -152,24 +175,44 @@ class SparseAutoencoder(ABC, Generic[C]):
                 f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} "
                 f"instances with levels {self.config.level_sizes}: give the latents that its transform made"
             )
-        decoder, bias = fitted.parameters.decoder.numpy(), fitted.parameters.decoder_bias.numpy()
-        for instance in range(space.n_instances):
-            for level in range(space.n_levels):
-                codes = space.csr(instance, level=level)
-                for start in range(0, space.n_rows, _ROWS):
-                    rows = slice(start, min(start + _ROWS, space.n_rows))
-                    values = torch.from_numpy(codes[rows] @ decoder[instance] + bias[instance])
+        lags_s = tuple(lag * fitted.bin_s for lag in self._predicted_lags())
+        every = fitted.target_ids == fitted.unit_ids
+        columns = None if every else np.flatnonzero(np.isin(fitted.unit_ids, fitted.target_ids))
+        for instance, parameters in enumerate(fitted.parameters.instances()):
+            start = 0
+            for codes in entry_blocks(space, instance, _ROWS, before=ExampleShape.of(self.config).reach - 1):
+                rows = slice(start, codes.rows.stop)
+                start = rows.stop
+                for level in range(space.n_levels):
+                    within = slice(rows.start - codes.rows.start, rows.stop - codes.rows.start)
+                    values = torch.from_numpy(parameters.predicted(codes.csr(level), within))
+                    if len(lags_s) > 1:
+                        values = values.view(len(values), len(lags_s), -1)
                     yield ReconstructionBlock(
                         instance=instance,
                         level=level,
                         rows=rows,
+                        lags_s=lags_s,
                         values=apply_output(values, self.config.output).numpy(),
+                        columns=columns,
                     )
 
     def dictionary(self) -> Dictionary:
-        """Unit-norm decoder rows (n_instances, n_latents, n_units); `NotFitted` before `fit`."""
+        """Decoder rows, of unit norm over units and lags, (n_instances, n_latents, n_units[, n_lags]).
+
+        Units are those that are predicted. Lags are those of the predicted bins, from the example's last bin.
+
+        Raises
+        ------
+        NotFitted
+            Before `fit`.
+        """
         fitted = self._require_fitted()
-        return Dictionary(values=fitted.parameters.decoder.numpy().copy(), unit_ids=(fitted.unit_ids,))
+        rows, lags = fitted.parameters.decoder.numpy(), self._dictionary_lags()
+        if len(lags) > 1:
+            rows = np.swapaxes(rows.reshape(*rows.shape[:2], len(lags), -1), 2, 3)
+        lags_s = tuple(lag * fitted.bin_s for lag in lags)
+        return Dictionary(values=rows.copy(), unit_ids=(fitted.target_ids,), lags_s=lags_s)
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``weights.safetensors`` into an existing folder; `NotFitted` before `fit`."""
@@ -179,6 +222,8 @@ class SparseAutoencoder(ABC, Generic[C]):
             "schema_version": SCHEMA_VERSION,
             "config": json.loads(self.config.model_dump_json()),
             "unit_ids": fitted.unit_ids,
+            "target_ids": fitted.target_ids,
+            "bin_s": fitted.bin_s,
         }
         (folder / "config.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
 
@@ -209,9 +254,23 @@ class SparseAutoencoder(ABC, Generic[C]):
         model = cls(config)  # type: ignore[arg-type]  # config_class is the class's own C
         thresholds = tensors.pop("thresholds")
         model._fitted = _Fitted(
-            parameters=Parameters(**tensors), thresholds=thresholds, unit_ids=tuple(read["unit_ids"])
+            parameters=PARAMETERS[config.encoder](**tensors),
+            thresholds=thresholds,
+            unit_ids=tuple(read["unit_ids"]),
+            target_ids=tuple(read["target_ids"]),
+            bin_s=read["bin_s"],
         )
         return model
+
+    def _predicted_lags(self) -> tuple[int, ...]:
+        """Bins from a row's own to those that its code, or the codes up to it, predict."""
+        lag = self.config.target_lag
+        return ExampleShape.of(self.config).lags() if self.config.encoder == "linear" else (lag,)
+
+    def _dictionary_lags(self) -> tuple[int, ...]:
+        """Bins from a code's own to those that it adds to."""
+        lag, window = self.config.target_lag, self.config.window
+        return self._predicted_lags() if self.config.encoder == "linear" else tuple(range(lag, lag + window))
 
     def _require_fitted(self) -> _Fitted:
         if self._fitted is None:

@@ -42,16 +42,20 @@ class BatchTopK(Sparsifier[LevelsConfig | BatchTopKConfig]):
         return Encoded(pre_activations=pre_activations, codes=codes, active=selected[-1])
 
     def finish(self, parameters: Parameters, examples: Examples) -> Finished:
-        """Thresholds per level from one pass over the training bins."""
-        found = calibrate(parameters, examples, self.config)
-        return Finished(parameters=parameters, thresholds=found.thresholds, training_l0=found.training_l0)
+        """Thresholds per level from one pass over the training bins; with ``sample-topk`` each level's k."""
+        config = self.config
+        found = calibrate(parameters, examples, config)
+        k = torch.stack([self.each(k, torch.device("cpu")) for k in config.levels.values()], dim=1)
+        thresholds = torch.ceil(k) if config.inference == "sample-topk" else found.thresholds
+        return Finished(parameters=parameters, thresholds=thresholds, training_l0=found.training_l0)
 
     def chosen(self, activations: Tensor, thresholds: Tensor) -> list[Tensor]:
         """Per level what reaches its threshold, or with ``sample-topk`` the k largest of each bin."""
-        config = self.config
-        by_row = config.inference == "sample-topk"
-        cutoffs = row_cutoffs(activations, config.levels, config.selection) if by_row else thresholds[None]
-        return select(activations, cutoffs, config.level_sizes)
+        sizes, cutoffs = self.config.level_sizes, thresholds[None]
+        if self.config.inference == "sample-topk":
+            levels = dict(zip(sizes, thresholds.tolist(), strict=True))
+            cutoffs = row_cutoffs(activations[None], levels, self.config.selection)[0]
+        return select(activations, cutoffs, sizes)
 
 
 class BatchTopKSAE(TrainedAutoencoder[BatchTopKConfig]):

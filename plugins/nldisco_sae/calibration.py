@@ -41,7 +41,7 @@ def calibrate(parameters: Parameters, examples: Examples, config: LevelsConfig |
     cutoffs = torch.zeros(config.n_instances, len(config.levels), device=device)
     l0 = torch.zeros_like(cutoffs)
     for batch in range(n_batches):
-        x, _ = examples.batch(order[:, batch * batch_size : (batch + 1) * batch_size])
+        x, _, _ = examples.batch(order[:, batch * batch_size : (batch + 1) * batch_size])
         activations = torch.relu(parameters.pre_activations(x))
         found = batch_cutoffs(activations, config.levels, config.selection)
         cutoffs += found

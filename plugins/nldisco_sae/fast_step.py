@@ -10,33 +10,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nldisco_sae.architecture import Parameters
-from nldisco_sae.config import MatryoshkaConfig
+from nldisco_sae.config import per_instance
 from nldisco_sae.examples import Examples
+from nldisco_sae.fast_descent import gradients, step_latents, step_vector
 from nldisco_sae.fast_kernels import (
-    Entries,
-    Moments,
+    Floats,
+    Integers,
+    choose_entries,
     encode_rows,
     encoder_offset,
-    gradients,
+    gather_rows,
     kth_largest,
-    reconstruct_rows,
-    step_latents,
-    step_vector,
 )
+from nldisco_sae.fast_reconstruction import LOSSES, OUTPUTS, reconstruct_rows
+from nldisco_sae.fast_workspace import Config, Forward, Instance, Source, Workspace, adam_numbers, moments_of, sets_of
 from nldisco_sae.revival import auxiliary_loss
 from nldisco_sae.selection import level_budgets
-from nldisco_sae.single_level_config import BatchTopKConfig
 
 __all__ = ["FastStep"]
 
@@ -44,81 +42,15 @@ _MARGINS = (0.9, 0.5, 0.0)  # of the last cutoff: where to look for the next one
 _TINY = np.finfo(np.float32).tiny  # zero is never active
 _LATENT_COST = 8  # of Adam on one latent, in entries of the batch
 
-Floats = NDArray[np.float32]
-Config: TypeAlias = MatryoshkaConfig | BatchTopKConfig
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Workspace:
-    """What the step of one instance needs; the gradients of latents are zero between steps."""
-
-    x: Floats
-    entries: Entries
-    pulls: Floats
-    residuals: Floats
-    encoder_gradient: Floats
-    encoder_bias_gradient: Floats
-    decoder_gradient: Floats
-    squares: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, config: Config, *, n_rows: int, n_units: int) -> _Workspace:
-        n_latents, n_levels = config.level_sizes[-1], len(config.level_sizes)
-        n_entries, n_buckets = n_rows * n_latents, n_levels * (n_levels + 1) // 2
-        return cls(
-            x=np.empty((n_rows, n_units), np.float32),
-            entries=Entries(
-                latent=np.empty(n_entries, np.int32),
-                value=np.empty(n_entries, np.float32),
-                bucket=np.empty(n_entries, np.uint8),
-                slope=np.empty(n_entries, np.float32),
-                start=np.empty(n_rows, np.int64),
-                stop=np.empty(n_rows, np.int64),
-            ),
-            pulls=np.empty((n_buckets, n_rows, n_units), np.float32),
-            residuals=np.empty((n_levels, n_rows, n_units), np.float32),
-            encoder_gradient=np.zeros((n_latents, n_units), np.float32),
-            encoder_bias_gradient=np.zeros(n_latents, np.float32),
-            decoder_gradient=np.zeros((n_latents, n_units), np.float32),
-            squares=np.zeros(n_latents),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Instance:
-    """Trained arrays of one instance, views of the fit's tensors."""
-
-    encoder: Moments
-    encoder_bias: Moments
-    decoder: Moments
-    decoder_bias: Moments
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Forward:
-    """What predicting gave.
-
-    Attributes
-    ----------
-    losses : (n_levels,) mean squared error
-    bias_gradient : (n_units,) of the decoder's bias
-    counts : (n_latents,) rows with each latent active at the deepest level
-    offset : (n_latents,) b_enc - b_pre W_enc
-    """
-
-    losses: NDArray[np.float64]
-    bias_gradient: Floats
-    counts: NDArray[np.int64]
-    offset: Floats
-
-
 class FastStep:
-    """The step of a fit with squared error, identity output and every entry observed, on the CPU.
+    """The step of a batch-top-k fit with linear encoder, built-in loss and every entry observed, on the CPU.
 
     Parameters
     ----------
-    optimiser : Adam over `parameters.trained()`, one group per tensor with its rate in ``peak_lr``
+    optimiser : Adam over `parameters.trained()`, one group per tensor with the highest instance's rate in ``peak_lr``
     silent_steps : (n_instances, n_latents) as `nldisco_sae.revival.update_silence` counts them
     baseline : what losses are divided by
     dead_after : steps of silence after which a latent is dead
@@ -138,22 +70,25 @@ class FastStep:
     ) -> None:
         self._config, self._parameters, self._optimiser = config, parameters, optimiser
         self._silent_steps, self._dead_after, self._baseline = silent_steps.numpy(), dead_after, baseline
-        self._values, self._input_mean = examples.values.numpy(), parameters.input_mean.numpy()
+        self._source, self._input_mean = Source.of(examples), parameters.input_mean.numpy()
         self._sizes = np.array(config.level_sizes)
         self._group = np.searchsorted(self._sizes, np.arange(self._sizes[-1]), side="right").astype(np.uint8)
-        scale = 2 / (batch_size * examples.n_units * baseline)
-        self._factors = (np.array(config.weights) * scale).astype(np.float32)
-        self._cutoffs = np.zeros((config.n_instances, len(self._sizes)), np.float32)
+        n_instances = config.n_instances
+        budgets = level_budgets(config.levels, config.selection).values()
+        self._budgets = np.array([per_instance(k, n_instances) for k in budgets]).T
+        weights = np.array([per_instance(weight, n_instances) for weight in config.weights]).T
+        self._factors = (weights / (batch_size * self._source.n_targets * baseline)).astype(np.float32)
+        rates = np.array(per_instance(config.lr, n_instances))
+        self._rate_shares = rates / rates.max()
+        self._cutoffs = np.zeros((n_instances, len(self._sizes)), np.float32)
         n_threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
-        self._n_parts = 1 if config.n_instances >= n_threads else n_threads
+        self._n_parts = 1 if n_instances >= n_threads else n_threads
         n_together = n_threads if self._n_parts == 1 else 1
-        self._workspaces = [
-            _Workspace.of(config, n_rows=batch_size, n_units=examples.n_units) for _ in range(n_together)
-        ]
+        self._workspaces = [Workspace.of(config, self._source, n_rows=batch_size) for _ in range(n_together)]
 
     def update(self, rows: Tensor, rate_factor: float) -> tuple[Tensor, Tensor]:
-        """One step of Adam on rows (n_instances, n_rows) of the data.
+        """One step of Adam on examples (n_instances, n_rows).
 
         Parameters
         ----------
@@ -164,77 +99,90 @@ class FastStep:
         losses : (n_levels, n_instances)
         shares : (n_instances, 1, n_latents) share of rows with each latent active at the deepest level
         """
-        instances, adam = self._bind(rate_factor)
+        instances, adam = moments_of(self._parameters, self._optimiser), self._adam(rate_factor)
         order = rows.numpy()
 
-        def step(index: int) -> _Forward:
+        def step(index: int) -> Forward:
             work = self._workspaces.pop()  # as many as threads that get here at a time
-            forward = self._forward(work, index, order[index], instances[index])
+            may_be_dead = bool((self._silent_steps[index] + 1 >= self._dead_after).any())
+            forward = self._forward(work, self._source, index, order[index], instances[index], residuals=may_be_dead)
             self._silent_steps[index] += 1
             self._silent_steps[index, forward.counts > 0] = 0
             if self._config.aux_coefficient:
                 self._revive(work, index, instances[index], forward)
-            self._backward(work, instances[index], forward, adam)
+            self._backward(work, instances[index], forward, adam[index])
             self._workspaces.append(work)
             return forward
 
         found = self._each_instance(step)
-        losses = np.stack([forward.losses for forward in found], axis=1) / self._baseline
         shares = np.stack([forward.counts for forward in found])[:, None] / order.shape[1]
-        return torch.from_numpy(losses).float(), torch.from_numpy(shares)
+        return self._relative_losses(found), torch.from_numpy(shares)
 
-    def _bind(self, rate_factor: float) -> tuple[list[_Instance], dict[str, Floats]]:
-        """Views of the tensors as they are now, with the optimiser's step counted, and Adam's numbers for each."""
-        moments, adam = {}, {}
+    def losses(self, examples: Examples, rows: Tensor) -> Tensor:
+        """(n_levels, n_instances) losses of other examples (n_rows,), no more than a batch; nothing is learnt."""
+        instances, source = moments_of(self._parameters, self._optimiser), Source.of(examples)
+        order = rows.numpy()
+
+        def predict(index: int) -> Forward:
+            work = self._workspaces.pop()
+            forward = self._forward(work, source, index, order, instances[index], residuals=False)
+            self._workspaces.append(work)
+            return forward
+
+        return self._relative_losses(self._each_instance(predict))
+
+    def _relative_losses(self, found: list[Forward]) -> Tensor:
+        return torch.from_numpy(np.stack([forward.losses for forward in found], axis=1) / self._baseline).float()
+
+    def _adam(self, rate_factor: float) -> list[dict[str, Floats]]:
+        """Adam's numbers for each instance and tensor, with the optimiser's step counted."""
+        adam: list[dict[str, Floats]] = [{} for _ in self._rate_shares]
         for (name, tensor), group in zip(self._parameters.trained().items(), self._optimiser.param_groups, strict=True):
-            state = self._optimiser.state[tensor]
-            if not state:
-                state.update(
-                    step=torch.tensor(0.0), exp_avg=torch.zeros_like(tensor), exp_avg_sq=torch.zeros_like(tensor)
-                )
-            state["step"] += 1
-            arrays = (tensor.detach().numpy(), state["exp_avg"].detach().numpy(), state["exp_avg_sq"].detach().numpy())
-            moments[name] = [Moments(*one) for one in zip(*arrays, strict=True)]
-            adam[name] = _adam_numbers(group, float(state["step"]), rate_factor)
-        per_instance = zip(*moments.values(), strict=True)
-        return [_Instance(**dict(zip(moments, one, strict=True))) for one in per_instance], adam
+            count = self._optimiser.state[tensor]["step"]
+            count += 1
+            for numbers, share in zip(adam, self._rate_shares, strict=True):
+                numbers[name] = adam_numbers(group, step=float(count), rate=group["peak_lr"] * share * rate_factor)
+        return adam
 
-    def _forward(self, work: _Workspace, index: int, rows: NDArray[np.int64], instance: _Instance) -> _Forward:
+    def _forward(
+        self, work: Workspace, source: Source, index: int, rows: Integers, instance: Instance, *, residuals: bool
+    ) -> Forward:
         """Select activations, predict, and find what each activation's gradient is."""
         offset = encoder_offset(instance.encoder.parameter, instance.encoder_bias.parameter, self._input_mean)
-        bounds = _bounds(len(rows), self._n_parts)
+        bounds, places = _bounds(len(rows), self._n_parts), source.places(rows)
+        self._select(work, source, index, places, instance, offset, bounds)
         cutoffs = self._cutoffs[index]
-        self._select(work, cutoffs, rows, instance, offset, bounds)
-        lookup, members = _buckets(cutoffs)
-        n_parts = len(bounds) - 1
+        sets = sets_of(self._group, cutoffs)
+        n_parts, n_levels = len(bounds) - 1, len(self._sizes)
         counts = np.zeros((n_parts, len(offset)), np.int32)
-        bias_gradient = np.zeros((n_parts, work.x.shape[1]), np.float32)
-        losses = np.zeros((n_parts, len(self._sizes)))
-        may_be_dead = bool((self._silent_steps[index] + 1 >= self._dead_after).any())
+        bias_gradient = np.zeros((n_parts, source.n_targets), np.float32)
+        losses = np.zeros((n_parts, n_levels))
 
         def reconstruct(part: int, first: int, last: int) -> None:
+            if not source.reconstructs:
+                gather_rows(source.targets, source.target_stride, places + source.first_target, first, last, work.y)
+            choose_entries(first, last, cutoffs, sets, work.entries, counts[part])
             reconstruct_rows(
                 first,
                 last,
-                work.x,
+                work.y,
                 instance.decoder_bias.parameter,
                 instance.decoder.parameter,
-                cutoffs,
-                self._group,
-                lookup,
-                members,
-                self._factors,
+                sets,
+                LOSSES[self._config.loss],
+                OUTPUTS[self._config.output],
+                self._config.tau,
+                self._factors[index],
                 work.entries,
                 work.pulls,
-                counts[part],
                 bias_gradient[part],
                 losses[part],
-                work.residuals if may_be_dead else work.residuals[:, :0],
+                work.residuals if residuals else work.residuals[:, :0],
             )
 
         self._each_part(reconstruct, bounds)
-        return _Forward(
-            losses=losses.sum(axis=0) / work.x.size,
+        return Forward(
+            losses=losses.sum(axis=0) / (len(rows) * source.n_targets),
             bias_gradient=bias_gradient.sum(axis=0),
             counts=counts.sum(axis=0),
             offset=offset,
@@ -242,37 +190,38 @@ class FastStep:
 
     def _select(
         self,
-        work: _Workspace,
-        cutoffs: Floats,
-        rows: NDArray[np.int64],
-        instance: _Instance,
+        work: Workspace,
+        source: Source,
+        index: int,
+        places: Integers,
+        instance: Instance,
         offset: Floats,
         bounds: list[int],
     ) -> None:
-        """Encode, and replace cutoffs (n_levels,) by the exact new ones, found among what lies not far below them."""
-        config, encoder = self._config, instance.encoder.parameter.ravel()
-        budgets = level_budgets(config.levels, config.selection)
-        places = [max(round(len(rows) * k), 1) for k in budgets.values()]
+        """Encode, and replace an instance's cutoffs by the exact new ones, found among what lies not far below them."""
+        encoder, cutoffs = instance.encoder.parameter.ravel(), self._cutoffs[index]
+        n_chosen = [max(round(len(places) * k), 1) for k in self._budgets[index]]
         for margin in _MARGINS:
             guess = np.maximum(cutoffs * np.float32(margin), _TINY)
             lowest = np.minimum.accumulate(guess[::-1])[::-1].copy()
 
             def encode(part: int, first: int, last: int, lowest: Floats = lowest) -> None:
-                encode_rows(self._values, rows, encoder, offset, self._sizes, lowest, first, last, work.x, work.entries)
+                inputs = source.inputs, source.stride, places
+                encode_rows(*inputs, encoder, offset, self._sizes, lowest, first, last, work.x, work.entries)
 
             self._each_part(encode, bounds)
             ranges = np.array([(first * len(offset), work.entries.stop[last - 1]) for first, last in pairwise(bounds)])
             bits = work.entries.value.view(np.int32)
             found = [
-                kth_largest(bits, work.entries.latent, ranges, size, place)
-                for size, place in zip(budgets, places, strict=True)
+                kth_largest(bits, work.entries.latent, ranges, size, n)
+                for size, n in zip(self._sizes[-len(n_chosen) :], n_chosen, strict=True)
             ]
             exact = np.array(found, np.int32).view(np.float32)
             if not (exact < guess).any():
                 break
         cutoffs[:] = np.maximum(exact, _TINY)
 
-    def _revive(self, work: _Workspace, index: int, instance: _Instance, forward: _Forward) -> None:
+    def _revive(self, work: Workspace, index: int, instance: Instance, forward: Forward) -> None:
         """Add the gradient of the auxiliary loss to that of dead latents."""
         latents = np.flatnonzero(self._silent_steps[index] >= self._dead_after)
         if not len(latents):
@@ -298,7 +247,7 @@ class FastStep:
         work.encoder_bias_gradient[latents] = slopes[0].sum(0).numpy()
         work.decoder_gradient[latents] = turns[0].numpy()
 
-    def _backward(self, work: _Workspace, instance: _Instance, forward: _Forward, adam: dict[str, Floats]) -> None:
+    def _backward(self, work: Workspace, instance: Instance, forward: Forward, adam: dict[str, Floats]) -> None:
         """Gradients of all latents, and one step of Adam on all parameters."""
         largest = self._config.grad_clip
         costs = np.cumsum(forward.counts + _LATENT_COST)
@@ -357,36 +306,7 @@ class FastStep:
             list(self._pool.map(lambda part: work(*part), parts))
 
 
-def _adam_numbers(group: dict[str, Any], step: float, rate_factor: float) -> Floats:
-    """What `step_latents` and `step_vector` take as `adam`."""
-    first, second = group["betas"]
-    correction = 1 / math.sqrt(1 - second**step)
-    rate = group["peak_lr"] * rate_factor / (1 - first**step)
-    return np.array([1 - first, second, 1 - second, correction, group["eps"], rate], np.float32)
-
-
 def _bounds(n_rows: int, n_parts: int) -> list[int]:
     """Edges of parts of about the same size, each but the last a multiple of four rows."""
     size = max(math.ceil(n_rows / n_parts / 4) * 4, 4)
     return [*range(0, n_rows, size), n_rows]
-
-
-def _buckets(cutoffs: Floats) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The sets of levels that can select an activation, numbered.
-
-    An activation of a latent that level g adds is selected by those levels from g on whose cutoff it reaches: the ones
-    with the lowest cutoffs.
-
-    Returns
-    -------
-    lookup : (n_levels, n_levels + 1) number of the set, by g and by how many levels select it
-    members : (n_sets, n_levels)
-    """
-    n_levels = len(cutoffs)
-    lookup = np.zeros((n_levels, n_levels + 1), np.uint8)
-    sets: dict[tuple[bool, ...], int] = {}
-    for group in range(n_levels):
-        for cutoff in sorted(set(cutoffs[group:].tolist())):
-            members = tuple(level >= group and cutoffs[level] <= cutoff for level in range(n_levels))
-            lookup[group, sum(members)] = sets.setdefault(members, len(sets))
-    return lookup, np.array(list(sets), dtype=np.bool_)

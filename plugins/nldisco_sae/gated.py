@@ -57,8 +57,9 @@ class Gated(Sparsifier[GatedConfig]):
     def penalty(self, parameters: Parameters, encoded: Encoded, *, scale: float, loss: ReconstructionLoss) -> Tensor:
         """sparsity·(L1 of relu(gates)) / scale + the loss of what relu(gates) reconstruct through a frozen decoder."""
         gates = torch.relu(encoded.pre_activations)
-        decoded = torch.baddbmm(parameters.decoder_bias.detach()[:, None], gates, parameters.decoder.detach())
-        return self.config.sparsity / scale * gates.sum(dim=2).mean(dim=1) + loss(decoded)
+        decoded = torch.baddbmm(parameters.output_bias().detach(), gates, parameters.decoder.detach())
+        l1 = gates.sum(dim=2).mean(dim=1)
+        return self.each(self.config.sparsity, l1.device) / scale * l1 + loss(decoded)
 
     def finish(self, parameters: Parameters, examples: Examples) -> Finished:
         """One path with a threshold per latent, (n_instances, n_latents).

@@ -79,7 +79,8 @@ class JumpReLU(Sparsifier[JumpReLUConfig]):
         """sparsity·mean over bins of the number of active latents."""
         threshold = cast(ThresholdParameters, parameters).threshold()
         active = step(encoded.pre_activations, threshold, bandwidth=self.config.bandwidth * scale)
-        return self.config.sparsity * active.sum(dim=2).mean(dim=1)
+        l0 = active.sum(dim=2).mean(dim=1)
+        return self.each(self.config.sparsity, l0.device) * l0
 
     def finish(self, parameters: Parameters, examples: Examples) -> Finished:
         """One threshold per latent: (n_instances, n_latents)."""

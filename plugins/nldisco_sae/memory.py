@@ -19,8 +19,9 @@ _COPIES = 4  # parameters, gradients and two moments of Adam
 def needed_bytes(config: SparseCodeConfig, *, n_rows: int, n_units: int) -> int:
     """About what a fit holds at its peak: data, parameters with optimiser state, and one batch with its graph."""
     n_latents, levels = config.level_sizes[-1], len(config.level_sizes)
-    per_instance = 2 * n_latents * n_units + n_latents + n_units
-    batch = min(config.batch_size, n_rows) * (n_latents * (4 + 2 * levels) + n_units * (2 + 3 * levels))
+    n_inputs, n_codes = n_units * config.window, 1 if config.encoder == "linear" else config.window
+    per_instance = 2 * n_latents * n_inputs + n_latents + n_inputs
+    batch = min(config.batch_size, n_rows) * (n_codes * n_latents * (4 + 2 * levels) + n_inputs * (2 + 3 * levels))
     order = 2 * n_rows
     return _FLOAT * (2 * n_rows * n_units + config.n_instances * (_COPIES * per_instance + batch + order))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nldisco_sae.architecture import Parameters, apply_output
-from nldisco_sae.config import TrainingConfig
+from nldisco_sae.config import TrainingConfig, per_instance
 from nldisco_sae.examples import Examples
 from nldisco_sae.losses import element_loss, mean_loss
 from nldisco_sae.sparsifier import Encoded, Sparsifier
@@ -22,10 +22,10 @@ class Objective:
 
     Attributes
     ----------
-    baseline : loss of predicting each unit's mean over all training rows; 1 where losses are taken as they come
+    baseline : loss of predicting each unit's mean over all training bins; 1 where losses are taken as they come
     spread, scale : what decoder biases and codes are measured in, see `nldisco_sae.sparsifier.Sparsifier.encode`
     part_names : of the parts that add up, levels first
-    weights : (n_parts,)
+    weights : (n_parts, n_instances)
     """
 
     def __init__(
@@ -37,17 +37,27 @@ class Objective:
         in_data_units = sparsifier.scaled and config.output != "exp"  # which has codes in units of a log rate
         self.spread, self.scale = (examples.spread(), examples.norm()) if in_data_units else (1.0, 1.0)
         names = [f"loss/{size}" for size in config.level_sizes]
-        penalties = {"penalty": 1.0} if sparsifier.penalised else {}
+        penalties = ("penalty",) if sparsifier.penalised else ()
         self.part_names = (*names, *penalties)
-        self.weights = torch.tensor((*config.weights, *penalties.values()), device=device)
+        weights = [per_instance(each, config.n_instances) for each in (*config.weights, *(1.0 for _ in penalties))]
+        self.weights = torch.tensor(weights, dtype=torch.float32, device=device)
+
+    def weighed(self, parts: Tensor) -> Tensor:
+        """(n_instances,) weighted sum of parts (n_parts, n_instances)."""
+        return (self.weights * parts).sum(dim=0)
 
     def parts(
-        self, parameters: Parameters, encoded: Encoded, x: Tensor, observed: Tensor | None, *, penalised: float
+        self, parameters: Parameters, encoded: Encoded, y: Tensor, observed: Tensor | None, *, penalised: float | Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Relative loss of each level and `penalised` times the penalty, (n_parts, n_instances); each level's y^."""
+        """Relative loss of each level and `penalised` times the penalty, (n_parts, n_instances); each level's y^.
+
+        Parameters
+        ----------
+        y, observed : targets and mask, as `Examples.batch` gives them
+        """
 
         def loss(prediction: Tensor) -> Tensor:
-            return mean_loss(self._loss(prediction, x), observed)
+            return mean_loss(self._loss(prediction, y), observed)
 
         decoded = parameters.decode_levels(encoded.codes, nested=self._sparsifier.nested)
         predictions = [apply_output(values, self._output) for values in decoded]
@@ -63,7 +73,7 @@ class Objective:
         return parts, predictions
 
     def _loss_of_mean(self, examples: Examples) -> float:
-        values, observed = examples.values, examples.observed
-        losses = self._loss(examples.mean.to(values.device).expand_as(values), values)
+        values, mean, observed = examples.target_bins, examples.target_bin_mean, examples.observed
+        losses = self._loss(mean.to(values.device).expand_as(values), values)
         loss = float(mean_loss(losses[None], None if observed is None else observed[None]))
         return loss if loss > 0 else 1.0

@@ -72,9 +72,27 @@ def nldisco_presets() -> Iterator[Preset]:
     )
     yield Preset(
         name="nldisco-tutorial",
-        provider="matryoshka-sae",
+        provider=None,
         source="nldisco_sae:presets/nldisco-tutorial.toml",
-        summary="The recipe of the public NLDisco tutorial: levels 256, 512 and 1024, MSLE, two instances.",
+        summary="The public NLDisco tutorial from bins to mappings: levels 256, 512 and 1024, MSLE, pruned units.",
+    )
+    yield Preset(
+        name="nldisco-window",
+        provider=None,
+        source="nldisco_sae:presets/nldisco-window.toml",
+        summary="The published size for windows of ten bins: levels 96 and 192, linear encoder.",
+    )
+    yield Preset(
+        name="nldisco-transformer",
+        provider=None,
+        source="nldisco_sae:presets/nldisco-transformer.toml",
+        summary="The published transformer on windows of ten bins: levels 96 and 192, a code for each bin.",
+    )
+    yield Preset(
+        name="ensembles",
+        provider=None,
+        source="nldisco_sae:presets/ensembles.toml",
+        summary="Overlapping ensembles in about a hundred units: gated autoencoder, 64 latents, 100 ms bins.",
     )
     yield Preset(
         name="worm",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ def auxiliary_loss(
     level_sizes: Sequence[int],
     aux_k: int | None,
     observed: Tensor | None,
+    combine: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
 ) -> Tensor:
     """(n_instances,) how badly the dead latents reconstruct what the live ones leave over, summed over levels.
 
@@ -55,10 +56,11 @@ def auxiliary_loss(
     ----------
     pre_activations : (n_instances, n_rows, n_latents)
     dead : (n_instances, n_latents) bool
-    decoder : (n_instances, n_latents, n_units)
-    residuals : per level (n_instances, n_rows, n_units), outside the graph, 0 where not observed
+    decoder : (n_instances, n_latents, n_targets or what the decoder has in their place)
+    residuals : per level (n_instances, n_rows, n_targets), outside the graph, 0 where not observed
     aux_k : None takes half of each level
     observed : as in `mean_loss`
+    combine : sum of dictionary rows weighted by codes, as `Parameters.combine`
     """
     candidates = pre_activations.masked_fill(~dead[:, None], -torch.inf)
     total = torch.zeros(len(dead), device=dead.device)
@@ -67,7 +69,7 @@ def auxiliary_loss(
         largest, latents = torch.topk(candidates[..., :size], k, dim=-1, sorted=False)
         largest = largest.masked_fill(torch.isneginf(largest), 0)
         codes = torch.zeros_like(candidates[..., :size]).scatter(-1, latents, largest)
-        error = torch.square(residual - _decode(codes, decoder[:, :size]))
+        error = torch.square(residual - _decode(codes, decoder[:, :size], combine))
         error = error if observed is None else error * observed
         spread = torch.square(residual - residual.mean(dim=1, keepdim=True)).sum(dim=(1, 2))
         tiny = torch.finfo(spread.dtype).tiny  # nothing is left over: nothing to learn
@@ -75,7 +77,7 @@ def auxiliary_loss(
     return total
 
 
-def _decode(codes: Tensor, decoder: Tensor) -> Tensor:
-    """``codes @ decoder``, with a gradient for the decoder from positive codes only."""
+def _decode(codes: Tensor, decoder: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """``combine(codes, decoder)``, with a gradient for the decoder from positive codes only."""
     fixed = decoder.detach()
-    return codes @ fixed + torch.relu(codes).detach() @ (decoder - fixed)
+    return combine(codes, fixed) + combine(torch.relu(codes).detach(), decoder - fixed)

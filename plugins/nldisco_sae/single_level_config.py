@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from nldisco_sae.config import TrainingConfig
+from nldisco_core.config import ModelConfig
+from nldisco_core.errors import ConfigError
+from nldisco_sae.config import Each, TrainingConfig, per_instance, require_above, sizes_to_try
 
-__all__ = ["BatchTopKConfig", "GatedConfig", "JumpReLUConfig", "SingleLevelConfig", "TopKConfig", "VanillaConfig"]
+__all__ = [
+    "BatchTopKConfig",
+    "GatedConfig",
+    "JumpReLUConfig",
+    "PenalisedConfig",
+    "SingleLevelConfig",
+    "TopKConfig",
+    "VanillaConfig",
+]
 
 K = TypeVar("K", bound="SingleLevelConfig")
 
 
 class SingleLevelConfig(TrainingConfig):
-    """An autoencoder whose latents are all of one level."""
+    """An autoencoder whose latents are all of one level.
 
-    n_latents: int = Field(default=16, ge=1)
+    Attributes
+    ----------
+    n_latents : how many; ``auto`` leaves it, and k where there is one, to be chosen by the pipeline, see
+        `nldisco_core.choosing`
+    """
+
+    n_latents: Annotated[int, Field(ge=1)] | Literal["auto"] = 16
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
-        """All latents."""
+        """All latents; `ConfigError` while the number is to be chosen."""
+        if self.n_latents == "auto":
+            raise ConfigError("n_latents is 'auto': `nldisco run` chooses it; give a number to fit a model by hand")
         return (self.n_latents,)
+
+    def candidates(self, *, n_units: int) -> Mapping[str, ModelConfig]:
+        """Each number of latents of `sizes_to_try`."""
+        if self.n_latents != "auto":
+            return {}
+        sizes = dict.fromkeys(size for size, _ in sizes_to_try(n_units))
+        return {f"{size} latents": self.model_copy(update={"n_latents": size}) for size in sizes}
 
 
 class BatchTopKConfig(SingleLevelConfig):
@@ -29,14 +55,15 @@ class BatchTopKConfig(SingleLevelConfig):
 
     Attributes
     ----------
-    k : active latents per bin on average, which need not be whole
+    k : active latents per bin on average, which need not be whole, for all instances or each
     inference : as in `LevelsConfig`
     """
 
     sparsifier: ClassVar[str] = "nldisco_sae.batch_topk:BatchTopK"
     selection: ClassVar[Literal["per-level"]] = "per-level"
+    swept: ClassVar[tuple[str, ...]] = ("lr", "k")
 
-    k: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    k: Each = 2.0
     inference: Literal["threshold", "sample-topk"] = "threshold"
 
     @model_validator(mode="after")
@@ -44,24 +71,56 @@ class BatchTopKConfig(SingleLevelConfig):
         return _require_k(self, self.k)
 
     @property
-    def levels(self) -> dict[int, float]:
+    def levels(self) -> dict[int, Each]:
         """The one level and its k."""
-        return {self.n_latents: self.k}
+        return {self.level_sizes[-1]: self.k}
+
+    def candidates(self, *, n_units: int) -> Mapping[str, ModelConfig]:
+        """Each pair of `sizes_to_try`."""
+        return _with_k(self, n_units)
 
 
 class TopKConfig(SingleLevelConfig):
-    """Top-k; `k` latents are active in each bin."""
+    """Top-k; `k` latents are active in each bin, a whole number for all instances or each."""
 
     sparsifier: ClassVar[str] = "nldisco_sae.topk:TopK"
+    swept: ClassVar[tuple[str, ...]] = ("lr", "k")
 
-    k: int = Field(default=2, ge=1)
+    k: Each = 2.0
 
     @model_validator(mode="after")
     def _k_fits(self) -> Self:
+        if any(k != int(k) for k in per_instance(self.k, 1)):
+            raise ValueError(f"k {self.k}; expected whole numbers: batch-topk-sae takes others")
         return _require_k(self, self.k)
 
+    def candidates(self, *, n_units: int) -> Mapping[str, ModelConfig]:
+        """Each pair of `sizes_to_try`."""
+        return _with_k(self, n_units)
 
-class VanillaConfig(SingleLevelConfig):
+
+class PenalisedConfig(SingleLevelConfig):
+    """An autoencoder that pays for activity; `sparsity` is the weight of that, for all instances or each."""
+
+    swept: ClassVar[tuple[str, ...]] = ("lr", "sparsity")
+
+    sparsity: Each
+
+    @field_validator("sparsity")
+    @classmethod
+    def _sparsity_is_not_negative(cls, sparsity: Each) -> Each:
+        if min(per_instance(sparsity, 1), default=0) < 0:
+            raise ValueError("expected 0 or above")
+        return sparsity
+
+    @model_validator(mode="after")
+    def _encoder_is_linear(self) -> Self:
+        if self.encoder != "linear":
+            raise ValueError(f"encoder {self.encoder!r} is for models with a top-k; choose encoder 'linear'")
+        return self
+
+
+class VanillaConfig(PenalisedConfig):
     """ReLU with an L1 penalty.
 
     Attributes
@@ -76,12 +135,12 @@ class VanillaConfig(SingleLevelConfig):
 
     sparsifier: ClassVar[str] = "nldisco_sae.vanilla:L1"
 
-    sparsity: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    sparsity: Each = 0.1
     penalty: Literal["weighted", "plain", "mean"] = "weighted"
     layers: Literal["dictionary", "linear"] = "dictionary"
 
 
-class JumpReLUConfig(SingleLevelConfig):
+class JumpReLUConfig(PenalisedConfig):
     """JumpReLU with an L0 penalty.
 
     Attributes
@@ -93,19 +152,30 @@ class JumpReLUConfig(SingleLevelConfig):
 
     sparsifier: ClassVar[str] = "nldisco_sae.jumprelu:JumpReLU"
 
-    sparsity: float = Field(default=0.02, ge=0, allow_inf_nan=False)
+    sparsity: Each = 0.02
     bandwidth: float = Field(default=0.3, gt=0, allow_inf_nan=False)
 
 
-class GatedConfig(SingleLevelConfig):
+class GatedConfig(PenalisedConfig):
     """Gates and magnitudes; `sparsity` is the weight of the L1 penalty on what opens the gates."""
 
     sparsifier: ClassVar[str] = "nldisco_sae.gated:Gated"
 
-    sparsity: float = Field(default=0.2, ge=0, allow_inf_nan=False)
+    sparsity: Each = 0.2
 
 
-def _require_k(config: K, k: float) -> K:
-    if k > config.n_latents:
-        raise ValueError(f"k {k:g} of {config.n_latents} latents; expected at most {config.n_latents}")
+def _with_k(config: SingleLevelConfig, n_units: int) -> Mapping[str, ModelConfig]:
+    if config.n_latents != "auto":
+        return {}
+    return {
+        f"{size} latents, k {k:g}": config.model_copy(update={"n_latents": size, "k": k})
+        for size, k in sizes_to_try(n_units)
+    }
+
+
+def _require_k(config: K, each: Each) -> K:
+    require_above(each, 0)
+    largest = max(per_instance(each, 1))
+    if config.n_latents != "auto" and largest > config.n_latents:
+        raise ValueError(f"k {largest:g} of {config.n_latents} latents; expected at most {config.n_latents}")
     return config

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from nldisco_core.providers import load_target
 from nldisco_sae.architecture import Parameters, initialise
-from nldisco_sae.config import SparseCodeConfig
+from nldisco_sae.config import Each, SparseCodeConfig, per_instance
 from nldisco_sae.examples import Examples
+from nldisco_sae.sequences import initialise_sequence
 
 __all__ = ["Encoded", "Finished", "ReconstructionLoss", "Sparsifier", "sparsifier_of"]
 
 C = TypeVar("C", bound=SparseCodeConfig)
 
 ReconstructionLoss: TypeAlias = Callable[[Tensor], Tensor]
-"""Relative loss (n_instances,) of a decoded batch (n_instances, n_rows, n_units) before the output function."""
+"""Relative loss (n_instances,) of a decoded batch (n_instances, n_rows, n_targets) before the output function."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +30,9 @@ class Encoded:
 
     Attributes
     ----------
-    pre_activations : (n_instances, n_rows, n_latents) what makes a latent active as it grows; revival lifts it
-    codes : per level (n_instances, n_rows, size of the level), not negative
-    active : (n_instances, n_rows, n_latents) bool, at the deepest level
+    pre_activations : (n_instances, n_codes, n_latents) what makes a latent active as it grows; revival lifts it
+    codes : per level (n_instances, n_codes, size of the level), not negative
+    active : (n_instances, n_codes, n_latents) bool, at the deepest level
     """
 
     pre_activations: Tensor
@@ -81,20 +82,34 @@ class Sparsifier(ABC, Generic[C]):
 
     def __init__(self, config: C) -> None:
         self.config = config
+        self._listed: dict[tuple[Each, torch.device], Tensor] = {}
+
+    def each(self, value: Each, device: torch.device) -> Tensor:
+        """(n_instances,) a setting's value for each instance."""
+        if (value, device) not in self._listed:  # a copy to a device at every step would wait for it
+            listed = per_instance(value, self.config.n_instances)
+            self._listed[value, device] = torch.tensor(listed, dtype=torch.float32, device=device)
+        return self._listed[value, device]
 
     def initialise(self, examples: Examples, *, scale: float) -> Parameters:
         """Parameters to start from, drawn from the seeds; `scale` as in `encode`."""
+        config = self.config
+        gain = 1 / examples.norm() if config.output == "exp" else 1.0
+        if config.encoder != "linear":
+            return initialise_sequence(config, examples, gain=gain)
+        mean = examples.input_mean
         return initialise(
-            seeds=self.config.seeds,
-            n_latents=self.config.level_sizes[-1],
-            mean=examples.mean,
-            output=self.config.output,
-            gain=1 / examples.norm() if self.config.output == "exp" else 1.0,
+            seeds=config.seeds,
+            n_latents=config.level_sizes[-1],
+            input_mean=mean,
+            output_mean=mean if examples.reconstructs else examples.output_mean,
+            output=config.output,
+            gain=gain,
         )
 
     @abstractmethod
     def encode(self, parameters: Parameters, x: Tensor, *, scale: float) -> Encoded:
-        """Codes of a training batch x (n_instances, n_rows, n_units).
+        """Codes of a training batch x (n_instances, n_rows, n_inputs): one for each row, or for each bin of it.
 
         Parameters
         ----------

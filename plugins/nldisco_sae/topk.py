@@ -9,9 +9,11 @@ from torch import Tensor
 
 from nldisco_sae.architecture import Parameters
 from nldisco_sae.autoencoder import TrainedAutoencoder
+from nldisco_sae.config import Each
+from nldisco_sae.examples import Examples
 from nldisco_sae.selection import row_cutoffs, select
 from nldisco_sae.single_level_config import TopKConfig
-from nldisco_sae.sparsifier import Encoded, Sparsifier
+from nldisco_sae.sparsifier import Encoded, Finished, Sparsifier
 
 __all__ = ["TopK", "TopKSAE"]
 
@@ -25,16 +27,21 @@ class TopK(Sparsifier[TopKConfig]):
         """As `Sparsifier.encode`."""
         pre_activations = parameters.pre_activations(x)
         activations = torch.relu(pre_activations)
-        active = self._largest(activations.detach())
+        active = self._largest(activations.detach(), self.config.k)
         return Encoded(pre_activations=pre_activations, codes=[activations * active], active=active)
 
-    def chosen(self, activations: Tensor, thresholds: Tensor) -> list[Tensor]:
-        """The same choice as in training; thresholds play no part."""
-        return [self._largest(activations)]
+    def finish(self, parameters: Parameters, examples: Examples) -> Finished:
+        """In the place of thresholds each instance's k, (n_instances, 1)."""
+        k = self.each(self.config.k, torch.device("cpu"))[:, None]
+        return Finished(parameters=parameters, thresholds=k)
 
-    def _largest(self, activations: Tensor) -> Tensor:
+    def chosen(self, activations: Tensor, thresholds: Tensor) -> list[Tensor]:
+        """The same choice as in training."""
+        return [self._largest(activations[None], float(thresholds))[0]]
+
+    def _largest(self, activations: Tensor, k: Each) -> Tensor:
         sizes = self.config.level_sizes
-        return select(activations, row_cutoffs(activations, {sizes[-1]: self.config.k}, "per-level"), sizes)[-1]
+        return select(activations, row_cutoffs(activations, {sizes[-1]: k}, "per-level"), sizes)[-1]
 
 
 class TopKSAE(TrainedAutoencoder[TopKConfig]):

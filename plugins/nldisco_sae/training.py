@@ -18,19 +18,21 @@ from nldisco_sae.architecture import (
     project_decoder_gradient,
 )
 from nldisco_sae.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from nldisco_sae.config import TrainingConfig
+from nldisco_sae.config import TrainingConfig, per_instance
 from nldisco_sae.examples import Examples
-from nldisco_sae.fast_choice import takes_fast_step
+from nldisco_sae.fast_choice import takes_fast_step, takes_sparse_decoding
 from nldisco_sae.history import History
 from nldisco_sae.losses import check_targets
 from nldisco_sae.objective import Objective
 from nldisco_sae.revival import auxiliary_loss, dead_latents, steps_until_dead, update_silence
 from nldisco_sae.schedule import learning_rate_factor
 from nldisco_sae.seeding import data_order
+from nldisco_sae.sequences import SequenceParameters
 from nldisco_sae.sparsifier import sparsifier_of
-from nldisco_sae.validation import BestEpoch, held_out_batches
+from nldisco_sae.validation import BestEpoch, held_out_rows
 
 if TYPE_CHECKING:
+    from nldisco_sae.cuda_graph import GraphedSteps, Step
     from nldisco_sae.fast_step import FastStep
 
 __all__ = ["Trained", "Trainer", "train"]
@@ -89,7 +91,7 @@ class Trainer:
     def __init__(self, config: TrainingConfig, examples: Examples, *, validation: Examples | None = None) -> None:
         for given in (examples, validation):
             if given is not None:
-                check_targets(config.loss, given.values, given.observed)
+                check_targets(config.loss, given.target_bins, given.observed)
         if config.patience is not None and validation is None:
             raise IncompatibleData(
                 f"patience = {config.patience} waits for a better validation loss and there are no validation bins; "
@@ -107,18 +109,27 @@ class Trainer:
         self.total_steps = config.epochs * self.steps_per_epoch
         self.objective = Objective(config, self.sparsifier, examples, device)
         self.parameters = self.sparsifier.initialise(examples, scale=self.objective.scale).detached(device)
+        if takes_sparse_decoding(config, examples, n_steps=self.total_steps):
+            self._decode_sparsely()
         for tensor in self.parameters.trained().values():
             tensor.requires_grad_()
+        self._rates = per_instance(config.lr, config.n_instances)
+        self._order = -1, torch.empty(0)
         self.silent_steps = torch.zeros(config.n_instances, config.level_sizes[-1], dtype=torch.int32, device=device)
         self._optimiser = self._make_optimiser()
         self._best = None if config.patience is None else BestEpoch(self.parameters, patience=config.patience)
         self._fast = self._fast_step()
+        on_cuda = device.type == "cuda" and config.engine != "reference"
+        self._graphed = self._graphed_steps() if on_cuda else None
 
     def identity(self) -> dict[str, Any]:
         """What has to be equal for a checkpoint to be this fit's."""
         return {
             "settings": json.loads(self.config.model_dump_json(exclude={"device"})),
-            "data": [list(self.examples.values.shape), [float(value).hex() for value in self.examples.mean]],
+            "data": [
+                [self.examples.n_rows, self.examples.n_targets],
+                [float(value).hex() for value in self.examples.mean],
+            ],
         }
 
     def checkpoint(self) -> Checkpoint:
@@ -150,23 +161,17 @@ class Trainer:
     def run(self, monitor: Monitor) -> Trained:
         """Train to the end, until the monitor says stop, or until patience is exhausted."""
         interval = max(self.total_steps // _REPORTS, 1)
-        losses = torch.zeros(
-            interval, *self.objective.weights.shape, len(self.config.seeds), device=self.silent_steps.device
-        )
-        order_epoch, order = -1, torch.empty(0)
+        losses = torch.zeros(interval, *self.objective.weights.shape, device=self.silent_steps.device)
         stop_reason = "finished"
         while self.step < self.total_steps and not self._exhausted():
-            epoch, batch = divmod(self.step, self.steps_per_epoch)
-            if epoch != order_epoch:
-                order_epoch, order = epoch, data_order(self.config.seeds, self.examples.n_rows, epoch).to(losses.device)
-            rows = order[:, batch * self.batch_size : (batch + 1) * self.batch_size]
             seen = self.step % interval
-            losses[seen], active = self._update(rows)
-            self.step += 1
+            n_steps = min(interval - seen, self.steps_per_epoch - self.step % self.steps_per_epoch)
+            losses[seen : seen + n_steps], active = self._advance(n_steps)
+            seen += n_steps
             if self.validation is not None and self.step % self.steps_per_epoch == 0:
                 self._validate(self.validation, monitor)
-            if seen == interval - 1 or self.step == self.total_steps or self._exhausted():
-                self._report(losses[: seen + 1], active, monitor)
+            if seen == interval or self.step == self.total_steps or self._exhausted():
+                self._report(losses[:seen], active, monitor)
                 if monitor.should_stop():
                     stop_reason = "stopped"
                     break
@@ -187,64 +192,154 @@ class Trainer:
             notes=self._notes(),
         )
 
+    def _advance(self, n_steps: int) -> tuple[Tensor, Tensor]:
+        """Take steps of one epoch; gives losses (n_steps, n_parts, n_instances) and what was active at the last."""
+        if self._graphed is not None:
+            losses, active = self._graphed.run(self.step, n_steps)
+            self.step += n_steps
+            return losses, active
+        found = []
+        for _ in range(n_steps):
+            losses, active = self._update(self._rows())
+            found.append(losses)
+            self.step += 1
+        return torch.stack(found), active
+
+    def _rows(self) -> Tensor:
+        """(n_instances, batch_size) examples of this step."""
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
+        if epoch != self._order[0]:
+            self._order = epoch, self._order_of(epoch).to(self.silent_steps.device)
+        return self._order[1][:, batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _order_of(self, epoch: int) -> Tensor:
+        return data_order(self.config.seeds, self.examples.n_rows, epoch)
+
     def _update(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of Adam; gives the parts of the objective (n_parts, n_instances) and what was active."""
+        """This step; as `_take`."""
+        rate_factor, warmth = self._shares(self.step)
         if self._fast is not None:
-            return self._fast.update(rows, self._rate_factor())
+            return self._fast.update(rows, rate_factor)
+        return self._take(rows, rate_factor, warmth, revive=True)
+
+    def _take(
+        self, rows: Tensor, rate_factor: float | Tensor, warmth: float | Tensor, *, revive: bool
+    ) -> tuple[Tensor, Tensor]:
+        """One step of Adam on examples (n_instances, n_rows).
+
+        Parameters
+        ----------
+        rate_factor, warmth : as `_shares` gives them
+        revive : False where no latent can be dead at this step
+
+        Returns
+        -------
+        losses : (n_parts, n_instances) parts of the objective
+        active : (n_instances, n_rows, n_latents) what was active
+        """
         config, parameters = self.config, self.parameters
-        x, observed = self.examples.batch(rows)
+        x, y, observed = self.examples.batch(rows)
         encoded = self.sparsifier.encode(parameters, x, scale=self.objective.scale)
         with torch.no_grad():
             update_silence(self.silent_steps, encoded.active)
-        parts, predictions = self.objective.parts(parameters, encoded, x, observed, penalised=self._warmth())
-        objective = (self.objective.weights @ parts).sum()
+        parts, predictions = self.objective.parts(parameters, encoded, y, observed, penalised=warmth)
+        objective = self.objective.weighed(parts).sum()
         dead = self._dead()
-        if config.aux_coefficient and may_hold_dead(dead):
+        if config.aux_coefficient and revive and may_hold_dead(dead):
             auxiliary = auxiliary_loss(
                 encoded.pre_activations,
                 dead,
                 parameters.decoder,
-                [residual(x, y.detach(), observed) for y in predictions],
+                [residual(y, prediction.detach(), observed) for prediction in predictions],
                 level_sizes=config.level_sizes,
                 aux_k=config.aux_k,
                 observed=observed,
+                combine=parameters.combine,
             )
             objective = objective + config.aux_coefficient * auxiliary.sum()
         self._optimiser.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._descend()
+        self._descend(rate_factor)
         return parts.detach(), encoded.active
-
-    def _warmth(self) -> float:
-        """Share of the penalty at this step: it rises as the learning rate does, and stays."""
-        return learning_rate_factor(self.step, self.total_steps, warmup=self.config.warmup, hold=1.0, final=1.0)
 
     @torch.no_grad()
     def _validate(self, validation: Examples, monitor: Monitor) -> None:
         """Add the objective on validation bins to the curves."""
-        batches = held_out_batches(validation, batch_size=self.batch_size, n_instances=self.config.n_instances)
-        parts = []
-        for x, observed in batches:
-            encoded = self.sparsifier.encode(self.parameters, x, scale=self.objective.scale)
-            parts.append(self.objective.parts(self.parameters, encoded, x, observed, penalised=1.0)[0])
-        losses = self.objective.weights @ torch.stack(parts).mean(dim=0)
+        parts = [self._parts(validation, rows) for rows in held_out_rows(validation, batch_size=self.batch_size)]
+        losses = self.objective.weighed(torch.stack(parts).mean(dim=0))
         self.history.add(self.step, "validation_loss", losses.tolist(), monitor)
         if self._best is not None:
             self._best.see(losses, self.parameters)
 
+    def _parts(self, examples: Examples, rows: Tensor) -> Tensor:
+        """Parts of the objective (n_parts, n_instances) on examples (n_rows,) that teach nothing."""
+        if self._fast is not None and examples.observed is None:
+            return self._fast.losses(examples, rows)
+        x, y, observed = examples.batch(rows.expand(self.config.n_instances, -1))
+        encoded = self.sparsifier.encode(self.parameters, x, scale=self.objective.scale)
+        return self.objective.parts(self.parameters, encoded, y, observed, penalised=1.0)[0]
+
     def _exhausted(self) -> bool:
         return self._best is not None and self._best.exhausted
 
-    def _rate_factor(self) -> float:
+    def _shares(self, step: int) -> tuple[float, float]:
+        """Of the peak learning rates at a step; and of the penalty, which rises as the rate does, and stays."""
+        total, config = self.total_steps, self.config
+        rate = learning_rate_factor(step, total, warmup=config.warmup, hold=config.hold, final=config.final_lr)
+        return rate, learning_rate_factor(step, total, warmup=config.warmup, hold=1.0, final=1.0)
+
+    def _graphed_steps(self) -> GraphedSteps:
+        """What replays whole steps on a CUDA device."""
         config = self.config
-        return learning_rate_factor(
-            self.step, self.total_steps, warmup=config.warmup, hold=config.hold, final=config.final_lr
+        from nldisco_sae.cuda_graph import GraphedSteps
+
+        dead_after = steps_until_dead(config.dead_after, self.steps_per_epoch)
+        return GraphedSteps(
+            self._cuda_step() if takes_fast_step(config, self.examples, n_steps=self.total_steps) else self._take,
+            self._optimiser,
+            self.silent_steps,
+            order=self._order_of,
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            shares=torch.tensor([self._shares(step) for step in range(self.total_steps)]),
+            n_parts=len(self.objective.weights),
+            longest=min(max(self.total_steps // _REPORTS, 1), self.steps_per_epoch),
+            dead_after=dead_after if config.aux_coefficient else None,
+            precision=config.precision,
         )
+
+    def _cuda_step(self) -> Step:
+        """The step that replaces the reference's on a CUDA device."""
+        from nldisco_sae.cuda_step import CudaStep
+        from nldisco_sae.kernel_choice import kernels_for
+
+        return CudaStep(
+            self.config,
+            self.examples,
+            self.parameters,
+            self._optimiser,
+            self.silent_steps,
+            weights=self.objective.weights,
+            batch_size=self.batch_size,
+            baseline=self.objective.baseline,
+            dead_after=steps_until_dead(self.config.dead_after, self.steps_per_epoch),
+            precision=self.config.precision,
+            kernels=kernels_for(self.silent_steps.device),
+        )
+
+    def _decode_sparsely(self) -> None:
+        """From here on, decode on the CPU what is not 0 alone."""
+        from nldisco_sae.fast_convolution import sparse_decoding  # imports numba
+
+        assert isinstance(self.parameters, SequenceParameters)
+        self.parameters = sparse_decoding(self.parameters)
 
     def _fast_step(self) -> FastStep | None:
         """The step that replaces the reference's on the CPU; None where it does not apply."""
         config = self.config
-        if not takes_fast_step(config, self.examples, n_steps=self.total_steps):
+        if self.silent_steps.device.type != "cpu" or not takes_fast_step(
+            config, self.examples, n_steps=self.total_steps
+        ):
             return None
         from nldisco_sae.fast_step import FastStep  # imports numba
 
@@ -259,11 +354,10 @@ class Trainer:
             dead_after=steps_until_dead(config.dead_after, self.steps_per_epoch),
         )
 
-    def _descend(self) -> None:
+    def _descend(self, rate_factor: float | Tensor) -> None:
         config, parameters = self.config, self.parameters
-        factor = self._rate_factor()
         for group in self._optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            group["lr"] = group["peak_lr"] * rate_factor
         with torch.no_grad():
             if self.sparsifier.unit_norm:
                 decoder_gradient = parameters.decoder.grad
@@ -271,24 +365,33 @@ class Trainer:
                 project_decoder_gradient(parameters.decoder, decoder_gradient)
             if config.grad_clip is not None:
                 clip_gradients(list(parameters.trained().values()), config.grad_clip)
+            before = None if len(set(self._rates)) == 1 else parameters.detached(parameters.encoder.device)
             self._optimiser.step()
+            if before is not None:
+                self._shorten(before)
             if self.sparsifier.unit_norm:
                 normalise_decoder(parameters.decoder)
 
+    def _shorten(self, before: Parameters) -> None:
+        """Take, of the step that has just been taken with the highest learning rate, each instance's own share."""
+        shares = self.sparsifier.each(self.config.lr, before.encoder.device) / max(self._rates)
+        old = before.trained()
+        for name, tensor in self.parameters.trained().items():
+            share = shares.view(-1, *[1] * (tensor.ndim - 1))
+            tensor.copy_(torch.lerp(old[name], tensor, share))
+
     def _report(self, losses: Tensor, active: Tensor, monitor: Monitor) -> None:
         """Add means over the last steps to the curves; losses (n_steps, n_parts, n_instances)."""
-        self._require_finite(losses)
         means = losses.mean(dim=0)
-        self.history.add(self.step, "loss", (self.objective.weights @ means).tolist(), monitor)
-        for name, part_means in zip(self.objective.part_names, means, strict=True):
-            self.history.add(self.step, name, part_means.tolist(), monitor)
         l0 = active.sum(dim=2).float().mean(dim=1)
-        self.history.add(self.step, "l0", l0.tolist(), monitor)
         dead_share = self._dead().float().mean(dim=1)
-        self.history.add(self.step, "dead_share", dead_share.tolist(), monitor)
-        loss = float((self.objective.weights @ means).mean())
-        message = f"loss {loss:.3g}, L0 {float(l0.mean()):.2f}, dead {float(dead_share.mean()):.0%}"
-        monitor.progress(self.step, self.total_steps, message)
+        found = torch.stack([self.objective.weighed(means), *means, l0, dead_share]).cpu()  # one wait for the device
+        if not torch.isfinite(found).all():
+            self._require_finite(losses)
+        for name, values in zip(("loss", *self.objective.part_names, "l0", "dead_share"), found, strict=True):
+            self.history.add(self.step, name, values.tolist(), monitor)
+        loss, *_, mean_l0, share = found.mean(dim=1).tolist()
+        monitor.progress(self.step, self.total_steps, f"loss {loss:.3g}, L0 {mean_l0:.2f}, dead {share:.0%}")
 
     def _require_finite(self, values: Tensor) -> None:
         """Refuse values (n_steps, n_parts, n_instances) of the last steps that are not finite."""
@@ -298,8 +401,8 @@ class Trainer:
             step = self.step - len(values) + index + 1
             raise Diverged(
                 f"loss or parameters of instance {instance} (seed {self.config.seeds[instance]}) are not finite at "
-                f"step {step} of {self.total_steps}; the likely cause is lr = {self.config.lr:g}: lower it, or set "
-                "grad_clip"
+                f"step {step} of {self.total_steps}; the likely cause is lr = {self._rates[instance]:g}: lower it, or "
+                "set grad_clip"
             )
 
     def _notes(self) -> tuple[str, ...]:
@@ -314,15 +417,20 @@ class Trainer:
         return dead_latents(self.silent_steps, dead_after=self.config.dead_after, steps_per_epoch=self.steps_per_epoch)
 
     def _make_optimiser(self) -> torch.optim.Adam:
-        """Adam with one rate for weights, and for biases rates on the scale of what they are added to."""
+        """Adam with one rate for weights, and for biases rates on the scale of what they are added to.
+
+        The rates are those of the instance with the highest; `_shorten` brings others to their own.
+        """
+        highest = max(self._rates)
         scale, spread = self.objective.scale, self.objective.spread
         rates = {"encoder_bias": scale, "magnitude_bias": scale, "decoder_bias": spread}
         return torch.optim.Adam(
             [
-                {"params": [tensor], "lr": self.config.lr, "peak_lr": self.config.lr * rates.get(name, 1.0)}
+                {"params": [tensor], "lr": highest, "peak_lr": highest * rates.get(name, 1.0)}
                 for name, tensor in self.parameters.trained().items()
             ],
             fused=True,
+            capturable=self.silent_steps.device.type == "cuda",
         )
 
 

@@ -10,26 +10,19 @@ from torch import Tensor
 from nldisco_sae.architecture import Parameters
 from nldisco_sae.examples import Examples
 
-__all__ = ["BestEpoch", "held_out_batches"]
+__all__ = ["BestEpoch", "held_out_rows"]
 
 _BATCHES = 8  # enough to judge by, and cheap beside an epoch
 _PREFIX = "best/"
 
 
-def held_out_batches(
-    examples: Examples, *, batch_size: int, n_instances: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """At most eight batches that are each spread evenly over all bins, the same for every instance.
-
-    Yields
-    ------
-    values and mask, each (n_instances, n_rows, n_units), as `Examples.batch` gives them
-    """
+def held_out_rows(examples: Examples, *, batch_size: int) -> Iterator[Tensor]:
+    """At most eight batches (n_rows,) that are each spread evenly over all examples."""
     size = min(batch_size, examples.n_rows)
     n_batches = min(examples.n_rows // size, _BATCHES)
     rows = torch.arange(n_batches * size, device=examples.values.device) * examples.n_rows // (n_batches * size)
     for batch in range(n_batches):
-        yield examples.batch(rows[batch::n_batches].expand(n_instances, -1))
+        yield rows[batch::n_batches]
 
 
 class BestEpoch:

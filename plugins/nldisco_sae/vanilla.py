@@ -32,14 +32,17 @@ class L1(Sparsifier[VanillaConfig]):
         """As `Sparsifier.initialise`, or two linear layers that see the data uncentred."""
         if self.config.layers == "dictionary":
             return super().initialise(examples, scale=scale)
-        layers = [_linear_layers(seed, examples.n_units, self.config.n_latents) for seed in self.config.seeds]
+        layers = [
+            _linear_layers(seed, examples.n_inputs, self.config.level_sizes[-1], examples.n_targets)
+            for seed in self.config.seeds
+        ]
         encoder, encoder_bias, decoder, decoder_bias = map(torch.stack, zip(*layers, strict=True))
         return Parameters(
             encoder=encoder,
             encoder_bias=encoder_bias,
             decoder=decoder,
             decoder_bias=decoder_bias,
-            input_mean=torch.zeros_like(examples.mean),
+            input_mean=torch.zeros_like(examples.input_mean),
         )
 
     def encode(self, parameters: Parameters, x: Tensor, *, scale: float) -> Encoded:
@@ -54,16 +57,17 @@ class L1(Sparsifier[VanillaConfig]):
         if self.config.penalty == "weighted":
             activations = activations * torch.linalg.vector_norm(parameters.decoder, dim=-1)[:, None]
         l1 = activations.mean(dim=(1, 2)) if self.config.penalty == "mean" else activations.sum(dim=2).mean(dim=1)
-        return l1 * (self.config.sparsity / scale)
+        return l1 * (self.each(self.config.sparsity, l1.device) / scale)
 
     def finish(self, parameters: Parameters, examples: Examples) -> Finished:
         """The same function with centred input and decoder rows of unit norm."""
-        shift = (examples.mean - parameters.input_mean) @ parameters.encoder
-        centred = replace(parameters, encoder_bias=parameters.encoder_bias + shift, input_mean=examples.mean.clone())
+        mean = examples.input_mean
+        shift = (mean - parameters.input_mean) @ parameters.encoder
+        centred = replace(parameters, encoder_bias=parameters.encoder_bias + shift, input_mean=mean)
         return super().finish(fold_decoder_norm(centred), examples)
 
 
-def _linear_layers(seed: int, n_units: int, n_latents: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _linear_layers(seed: int, n_inputs: int, n_latents: int, n_targets: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights and bias of encoder and decoder, uniform within one over the root of a layer's inputs."""
     draws = generator(seed, "initialise")
 
@@ -72,10 +76,10 @@ def _linear_layers(seed: int, n_units: int, n_latents: int) -> tuple[Tensor, Ten
         return torch.rand(*shape, generator=draws).mul_(2 * bound).sub_(bound)
 
     return (
-        uniform(n_units, n_latents, n_inputs=n_units),
-        uniform(n_latents, n_inputs=n_units),
-        uniform(n_latents, n_units, n_inputs=n_latents),
-        uniform(n_units, n_inputs=n_latents),
+        uniform(n_inputs, n_latents, n_inputs=n_inputs),
+        uniform(n_latents, n_inputs=n_inputs),
+        uniform(n_latents, n_targets, n_inputs=n_latents),
+        uniform(n_targets, n_inputs=n_latents),
     )
 
 

@@ -17,11 +17,13 @@ from nldisco_baselines.config import (
     FactorAnalysisConfig,
     ICAConfig,
     NMFConfig,
+    NMFOMPConfig,
     PCAConfig,
     RawUnitsConfig,
     UnitsOMPConfig,
 )
 from nldisco_baselines.linear import ICA, NMF, PCA, FactorAnalysis
+from nldisco_baselines.nmf_pursuit import NMFOMP
 from nldisco_baselines.pursuit import UnitsOMP
 from nldisco_baselines.units import RawUnits
 from sklearn import decomposition
@@ -37,10 +39,11 @@ MODELS: dict[str, tuple[type[Any], type[Any]]] = {
     "ica": (ICA, ICAConfig),
     "factor-analysis": (FactorAnalysis, FactorAnalysisConfig),
     "nmf": (NMF, NMFConfig),
+    "nmf-omp": (NMFOMP, NMFOMPConfig),
     "units-omp": (UnitsOMP, UnitsOMPConfig),
     "raw-units": (RawUnits, RawUnitsConfig),
 }
-WITH_N_LATENTS = ("pca", "ica", "factor-analysis", "nmf")
+WITH_N_LATENTS = ("pca", "ica", "factor-analysis", "nmf", "nmf-omp")
 
 every_model = pytest.mark.parametrize("name", MODELS)
 

@@ -21,11 +21,13 @@ from nldisco_core.runs import Run
 INSTALLED = {(listed.kind, listed.name): listed for listed in plugins.discover().providers()}
 TRAINED = {"epochs": 2, "device": "cpu"}
 SMALLEST = {"batch-topk-sae": {"k": 1}, "topk-sae": {"k": 1}, "vanilla-sae": {}, "jumprelu-sae": {}, "gated-sae": {}}
+OF_A_PATH = {("dataset", name) for name in ("nwb", "files", "rat-hippocampus")}
 QUICK: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "matryoshka-sae"): TRAINED,
     ("model", "unit-shuffled-sae"): TRAINED,
     **{("model", name): TRAINED for name in SMALLEST},
     ("model", "random-encoder"): {"device": "cpu"},
+    ("dataset", "maze-reach"): {"n_trials": 60, "n_units": 4, "n_mazes": 2},
     ("mapper", "selectivity"): {"n_shifts": 99},
     ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400},
 }
@@ -81,7 +83,9 @@ def by_name(listed: Listed) -> str:
 @pytest.mark.parametrize("listed", of_kind("dataset", "model", "mapper", "preset"), ids=by_name)
 def test_an_installed_provider_conforms(listed: Listed, nwb_file: Path) -> None:
     key = (listed.kind, listed.name)
-    settings = {"path": str(nwb_file)} if key == ("dataset", "nwb") else QUICK.get(key)
+    settings = {"path": str(nwb_file)} if key in OF_A_PATH else QUICK.get(key)
+    if key == ("dataset", "mc-maze"):
+        settings = {"path": str(INSTALLED["dataset", "maze-reach"].make(QUICK["dataset", "maze-reach"]).files()[0])}
     results = check_provider(listed, settings)
     assert all(result.passed for result in results), "\n".join(map(str, results))
 
@@ -95,7 +99,7 @@ def test_an_installed_view_conforms(listed: Listed, runs: tuple[Run, Run]) -> No
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [(name, {"n_latents": 1}) for name in ("pca", "nmf", "ica", "factor-analysis")]
+    [(name, {"n_latents": 1}) for name in ("pca", "nmf", "nmf-omp", "ica", "factor-analysis")]
     + [("units-omp", {"k": 1}), ("raw-units", {})]
     + [(name, {"levels": {"1": 1}, **TRAINED}) for name in ("matryoshka-sae", "unit-shuffled-sae")]
     + [(name, {"n_latents": 1, **settings, **TRAINED}) for name, settings in SMALLEST.items()]

@@ -15,10 +15,10 @@ from scipy import sparse
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from nldisco_core.binned import Binned, BinnedSession, Preprocessing, UnitStatistics
-from nldisco_core.errors import DataError, IncompatibleData, ModelError
-from nldisco_core.interfaces import Dictionary, ReconstructionBlock
+from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.interfaces import ReconstructionBlock
 from nldisco_core.latents import Latents, LatentSpace
-from nldisco_core.metrics import RATE_FLOOR, ablation_importance, evaluate
+from nldisco_core.metrics import RATE_FLOOR, evaluate
 
 BIN_NS = 50_000_000
 
@@ -72,25 +72,6 @@ class Told:
                         values=values[rows].astype(np.float32),
                         physical_unit=self.physical_unit,
                     )
-
-
-class Linear:
-    """offset + codes @ dictionary, or its rectified form."""
-
-    def __init__(self, dictionary: np.ndarray, offset: np.ndarray, rectify: bool = False) -> None:
-        self.weights, self.offset, self.rectify = dictionary.astype(np.float32), offset, rectify
-
-    def dictionary(self) -> Dictionary:
-        return Dictionary(values=self.weights, unit_ids=(("u0",),))
-
-    def reconstruct(self, latents: Latents) -> Iterator[ReconstructionBlock]:
-        space = latents.main
-        for instance in range(space.n_instances):
-            for start in range(0, space.n_rows, 16):
-                rows = slice(start, min(start + 16, space.n_rows))
-                values = space.dense(instance)[rows] @ self.weights[instance] + self.offset
-                values = np.maximum(values, 0) if self.rectify else values
-                yield ReconstructionBlock(instance=instance, level=0, rows=rows, values=values.astype(np.float32))
 
 
 class Mute:
@@ -363,45 +344,3 @@ def test_what_does_not_fit_together_is_refused() -> None:
         evaluate(Told(predicted[None, None, :, :2]), latents, data)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="assign splits"):
         evaluate(told, latents, binned(data.activity, np.full(data.n_bins, -1)))
-
-
-@given(seed=st.integers(0, 10_000), masked=st.booleans(), is_sparse=st.booleans())
-@settings(max_examples=25, deadline=None)
-def test_ablation_importance_equals_leaving_each_latent_out(seed: int, masked: bool, is_sparse: bool) -> None:
-    rng = np.random.default_rng(seed)
-    codes = (rng.gamma(1, 1, (2, 50, 5)) * (rng.random((2, 50, 5)) < 0.4)).astype(np.float32)
-    codes[:, :, 3] = 0
-    weights, offset = rng.normal(size=(2, 5, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
-    activity = codes[1] @ weights[1] + offset + rng.normal(0, 0.5, (50, 4))
-    split = np.arange(50) % 3
-    seen = rng.random((50, 4)) < (0.8 if masked else 1.0)
-    data = binned(np.where(seen, activity, 0), split, observed=seen if masked else None)
-    space = LatentSpace(codes=codes, session_ids=("s",), row_offsets=data.row_offsets)
-    latents = latents_of(codes, data) if is_sparse else Latents.of(space)
-    model: Any = Linear(weights, offset)
-    found = ablation_importance(model, latents, data, split="test", instance=1)
-    rows = split == 2
-
-    def sse(kept: np.ndarray) -> float:
-        error = (activity - (codes[1] * kept).astype(np.float64) @ weights[1] - offset)[rows]
-        return float((error[seen[rows]] ** 2).sum())
-
-    sst = sum(((y := activity[rows & seen[:, unit], unit]) - y.mean()) @ (y - y.mean()) for unit in range(4))
-    loop = [(sse(np.arange(5) != latent) - sse(np.ones(5))) / sst for latent in range(5)]
-    assert found == pytest.approx(loop, abs=1e-4)
-    assert found[3] == 0
-
-
-def test_ablation_needs_a_linear_decoder_of_single_bins() -> None:
-    data, _, _ = case(7)
-    rng = np.random.default_rng(0)
-    latents = latents_of(rng.random((1, data.n_bins, 3)), data)
-    rectified: Any = Linear(rng.normal(size=(1, 3, 4)), np.zeros(4), rectify=True)
-    mute: Any = Mute()
-    windowed: Any = Linear(rng.normal(size=(1, 3, 4)), np.zeros(4))
-    windowed.weights = windowed.weights[..., None]
-    for model, reason in ((rectified, "linear output"), (mute, "needs both"), (windowed, "single bins")):
-        with pytest.raises(ModelError, match=reason):
-            ablation_importance(model, latents, data, split="test")
-    with pytest.raises(DataError, match="split"):
-        ablation_importance(Linear(rng.normal(size=(1, 3, 4)), np.zeros(4)), latents, data, split="tset")  # type: ignore[arg-type]

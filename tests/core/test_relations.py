@@ -20,11 +20,13 @@ from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import LatentSpace
 from nldisco_core.relations import (
     activation_match,
+    activation_match_null,
     consensus,
     copy_or_composite,
     match_latents,
     seed_match,
     seed_match_nulls,
+    stability,
 )
 
 
@@ -261,3 +263,46 @@ def test_rows_of_latents_must_be_the_bins() -> None:
     without = replace(toy_latents(data).main, defined=np.zeros(50, dtype=bool))
     with pytest.raises(DataError, match="no rows"):
         copy_or_composite(without, data)
+
+
+def test_shifting_in_time_takes_away_the_match_of_activations_and_leaves_that_of_chance() -> None:
+    rng = np.random.default_rng(0)
+    codes = (rng.gamma(1, 1, (800, 5)) * (rng.random((800, 5)) < 0.2)).astype(np.float32)
+    both = np.stack([codes, codes[:, rng.permutation(5)]])
+    space = LatentSpace(codes=both, session_ids=("s",), row_offsets=np.array([0, 800]))
+    null = activation_match_null(space, n_draws=20, seed=0)
+    assert activation_match(space).median == pytest.approx(1)
+    assert null.shape == (20,)
+    assert null.max() < 0.2
+    np.testing.assert_array_equal(null, activation_match_null(space, n_draws=20, seed=0))
+    shifted = [np.median(match_of(np.roll(codes, shift, axis=0), codes)) for shift in rng.integers(80, 720, 200)]
+    assert np.median(null) == pytest.approx(np.median(shifted), abs=0.02)
+
+
+def match_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Matched correlations by trying every assignment."""
+    similarity = np.corrcoef(a.T, b.T)[: a.shape[1], a.shape[1] :]
+    best = max(permutations(range(len(similarity))), key=lambda order: similarity[range(len(order)), order].sum())
+    return similarity[range(len(best)), best]
+
+
+def test_stability_tells_of_each_latent_how_well_the_others_found_it() -> None:
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.standard_normal((3, 20)) for _ in range(5)])
+    values[:, 0] = values[0, 0] + 0.01 * rng.standard_normal((5, 20))
+    values[4, 0] = rng.standard_normal(20)  # one instance lacks it
+    decoder = seed_match(values)
+    codes = rng.random((5, 400, 3))
+    codes[:, :, 1] = codes[0, :, 1]
+    space = LatentSpace(codes=codes, session_ids=("s",), row_offsets=np.array([0, 400]))
+    table = stability(decoder, activation_match(space)).set_index(["instance", "latent"])
+    for instance in range(5):
+        others = np.delete(decoder.similarity[instance], instance, axis=0)
+        for latent in range(3):
+            row = table.loc[(instance, latent)]
+            assert row["decoder_similarity"] == pytest.approx(np.median(others[:, latent]))
+            assert row["decoder_consensus"] == (latent == 0 and instance < 4)
+            assert row["activation_consensus"] == (latent == 1)
+    without = stability(None, activation_match(space))
+    assert without["decoder_consensus"].isna().all()
+    assert without["decoder_similarity"].isna().all()

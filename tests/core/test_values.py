@@ -300,20 +300,21 @@ class TestBinned:
         assert [toy_binned().part(name).split.tolist().count(code) for code, name in enumerate(SPLITS)] == [300] * 3
 
     @given(st.integers(1, 6), st.integers(0, 1000))
-    def test_windows_never_cross_a_gap_a_trial_or_a_session(self, n_bins: int, seed: int) -> None:
+    def test_windows_never_cross_a_gap_a_trial_a_session_or_a_split(self, n_bins: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         sessions = []
         for index in range(2):
             start = np.cumsum(rng.choice([1, 1, 1, 3], 20)) * 50_000_000
             trial = np.sort(rng.integers(-1, 3, 20)).astype(np.int32)
-            sessions.append(bins(session_id=str(index), start_ns=start.astype(np.int64), trial=trial))
+            split = np.sort(rng.integers(-1, 2, 20)).astype(np.int8)
+            sessions.append(bins(session_id=str(index), start_ns=start.astype(np.int64), trial=trial, split=split))
         data = Binned(sessions=tuple(sessions), bin_s=0.05, activity_kind="counts")
         session_of, trial, start_ns = data.session_of_bin, data.trial, np.concatenate([s.start_ns for s in sessions])
         expected = [
             first
             for first in range(40 - n_bins + 1)
             if all(
-                (session_of[row], trial[row]) == (session_of[first], trial[first])
+                (session_of[row], trial[row], data.split[row]) == (session_of[first], trial[first], data.split[first])
                 and start_ns[row] - start_ns[first] == (row - first) * 50_000_000
                 for row in range(first, first + n_bins)
             )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from nldisco_sae.matryoshka import MatryoshkaSAE
 from nldisco_sae.memory import available_bytes, needed_bytes
 from nldisco_sae.plugin import nldisco_presets
 
+from nldisco_core.composition import compose, plan
 from nldisco_core.config import parse
 from nldisco_core.errors import ConfigError, ModelError
 
@@ -43,19 +43,25 @@ def test_levels_are_put_in_order() -> None:
 
 
 def test_presets_are_valid_settings() -> None:
-    presets = {
-        preset.name: parse(MatryoshkaConfig, tomllib.loads(preset.text()))
-        for preset in nldisco_presets()
-        if preset.provider == "matryoshka-sae"
-    }
-    tutorial = presets["nldisco-tutorial"]
+    models = {}
+    for preset in nldisco_presets():
+        config = compose(dataset="head-direction", preset=preset.name)
+        models[preset.name] = plan(config).model()[1]
+    tutorial = models["nldisco-tutorial"]
+    assert isinstance(tutorial, MatryoshkaConfig)
     assert tutorial.levels == {256: 8, 512: 16, 1024: 24}
     assert tutorial.weights == (1.0, 1.25, 1.5)
     assert (tutorial.loss, tutorial.tau, tutorial.lr, tutorial.epochs) == ("msle", 1.0, 5e-3, 20)
     assert (tutorial.warmup, tutorial.hold, tutorial.final_lr) == (0.1, 0.5, 0.01)
     assert (tutorial.batch_size, tutorial.n_instances) == (1024, 2)
-    assert presets["head-direction-small"].n_latents == 16
-    assert presets["head-direction-small"].n_instances == 5
+    whole = compose(dataset="head-direction", preset="nldisco-tutorial")
+    assert (whole.bin.bin_s, whole.preprocess.smooth_s, whole.preprocess.normalise) == (0.05, 0.05, "global-max")
+    assert whole.prune.min_r2 == 0.1
+    small = models["head-direction-small"]
+    assert (small.level_sizes, small.n_instances) == ((8, 16), 5)
+    for name, encoder in (("nldisco-window", "linear"), ("nldisco-transformer", "transformer")):
+        published = models[name]
+        assert (published.level_sizes, published.window, published.encoder) == ((96, 192), 10, encoder)
 
 
 def test_more_latents_than_memory_are_refused_before_anything_is_allocated(as_binned, monitor) -> None:
@@ -75,5 +81,7 @@ def test_memory_estimate_covers_parameters_with_optimiser_and_data() -> None:
 def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autoencoder.torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "cpu"
-    with pytest.raises(ModelError, match="torch finds no CUDA device"):
-        choose_device("cuda")
+    monkeypatch.setattr(autoencoder.torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda", "mps"):
+        with pytest.raises(ModelError, match=f"torch finds no {device.upper()} device"):
+            choose_device(device)

@@ -53,6 +53,25 @@ def test_shifting_keeps_every_unit_and_undoes_their_correlations(planted) -> Non
     assert (shift_units(data, seed=4).activity != shifted.activity).any()
 
 
+def test_every_instance_is_trained_on_shifts_of_its_own(planted, make_monitor) -> None:
+    data = planted[0].rows(np.arange(3000) < 600)
+    settings = {"epochs": 2, "level_weights": (1.0, (0.5, 2.0)), "lr": (0.01, 0.003)}
+    both = UnitShuffledSAE(UnitShuffledConfig(levels={3: 1.0, 6: (1.0, 2.0)}, seeds=(3, 5), **settings))
+    monitor = make_monitor()
+    report = both.fit(data, validation=data, monitor=monitor)
+    codes = both.transform(data).main
+    for instance, (seed, k, weight, lr) in enumerate(((3, 1.0, 0.5, 0.01), (5, 2.0, 2.0, 0.003))):
+        alone = MatryoshkaSAE(
+            MatryoshkaConfig(levels={3: 1.0, 6: k}, seeds=(seed,), epochs=2, level_weights=(1.0, weight), lr=lr)
+        )
+        alone.fit(shift_units(data, seed=seed), validation=shift_units(data, seed=seed), monitor=make_monitor())
+        np.testing.assert_array_equal(alone.transform(data).main.dense(), codes.dense(instance))
+        np.testing.assert_array_equal(alone.dictionary().values[0], both.dictionary().values[instance])
+    assert set(report.history["instance"]) == {0, 1}
+    assert {instance for *_, instance in monitor.scalars} == {0, 1}
+    assert monitor.reports[-1][0] == monitor.reports[-1][1]
+
+
 def test_what_was_not_observed_moves_with_its_unit(planted, as_binned) -> None:
     observed = np.random.default_rng(0).random(planted[0].activity.shape) > 0.3
     shifted = shift_units(as_binned(observed.astype(float), observed=observed), seed=0)

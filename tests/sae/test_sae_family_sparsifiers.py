@@ -84,7 +84,8 @@ def test_top_k_keeps_the_k_largest_positive_of_each_bin_in_training_and_after() 
         found = encoded.codes[0][instance].detach()
         np.testing.assert_allclose(found, expected, atol=1e-5)
         activations = torch.relu(encoded.pre_activations[instance].detach())
-        assert torch.equal(sparsifier.chosen(activations, torch.zeros(1))[0], found > 0)
+        kept = sparsifier.finish(parameters, examples()).thresholds[instance]
+        assert torch.equal(sparsifier.chosen(activations, kept)[0], found > 0)
 
 
 @pytest.mark.parametrize("penalty", ["weighted", "plain", "mean"])

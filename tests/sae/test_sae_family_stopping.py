@@ -12,7 +12,7 @@ from nldisco_sae.gated import GatedSAE
 from nldisco_sae.matryoshka import MatryoshkaSAE
 from nldisco_sae.training import Trainer
 from nldisco_sae.unit_shuffled import UnitShuffledSAE
-from nldisco_sae.validation import held_out_batches
+from nldisco_sae.validation import held_out_rows
 
 from nldisco_core.binned import Binned
 from nldisco_core.errors import IncompatibleData
@@ -40,8 +40,8 @@ def curve(history: pd.DataFrame) -> pd.DataFrame:
 def held_out_loss(config, data: tuple[Binned, Binned], parameters) -> list[float]:
     """The objective of one batch of validation bins, by the formula."""
     examples, held_out = (np.asarray(part.activity, dtype=np.float64) for part in data)
-    (x, _), *_ = held_out_batches(Examples.of(data[1], torch.device("cpu")), batch_size=300, n_instances=2)
-    assert sorted(map(tuple, x[1].tolist())) == sorted(map(tuple, held_out.tolist()))
+    rows, *_ = held_out_rows(Examples.of(data[1], torch.device("cpu")), batch_size=300)
+    assert rows.sort().values.tolist() == list(range(len(held_out)))
     baseline = np.square(examples - examples.mean(axis=0)).mean()
     losses = []
     for instance in range(2):
@@ -80,13 +80,13 @@ def test_validation_bins_change_nothing_but_the_curve(noise, make_monitor) -> No
 def test_held_out_batches_cover_all_bins_once_and_each_is_spread_over_time() -> None:
     values = torch.arange(1000.0)[:, None]
     examples = Examples(values=values, observed=None, mean=torch.zeros(1))
-    batches = [x for x, _ in held_out_batches(examples, batch_size=250, n_instances=3)]
-    assert [tuple(x.shape) for x in batches] == [(3, 250, 1)] * 4
-    assert torch.equal(torch.cat(batches, dim=1)[2].flatten().sort().values, values[:, 0])
-    assert all(float(x.max() - x.min()) > 900 for x in batches)
-    few = list(held_out_batches(examples, batch_size=16, n_instances=1))
+    batches = list(held_out_rows(examples, batch_size=250))
+    assert [tuple(rows.shape) for rows in batches] == [(250,)] * 4
+    assert torch.cat(batches).sort().values.tolist() == list(range(1000))
+    assert all(int(rows.max() - rows.min()) > 900 for rows in batches)
+    few = list(held_out_rows(examples, batch_size=16))
     assert len(few) == 8
-    assert float(torch.cat([x for x, _ in few], dim=1).max()) > 980
+    assert int(torch.cat(few).max()) > 980
 
 
 @pytest.mark.parametrize("model_class", [MatryoshkaSAE, UnitShuffledSAE, GatedSAE])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from nldisco_sae.config import MatryoshkaConfig
 from nldisco_sae.examples import Examples
 from nldisco_sae.fast_choice import SMALLEST_WORK, takes_fast_step
 from nldisco_sae.fast_kernels import kth_largest
+from nldisco_sae.fast_reconstruction import exponential, logarithm_above_one, natural_logarithm
 from nldisco_sae.matryoshka import MatryoshkaSAE
 from nldisco_sae.seeding import data_order
 from nldisco_sae.single_level_config import BatchTopKConfig, TopKConfig
 from nldisco_sae.training import Trainer, train
+from nldisco_sae.windows import ExampleShape
 
 from nldisco_core.errors import Diverged, ModelError
 
@@ -52,6 +55,15 @@ def step_both(reference: Trainer, fast: Trainer, n_steps: int) -> None:
         assert torch.equal(reference.silent_steps, fast.silent_steps)
 
 
+def run(trainer: Trainer, n_steps: int) -> None:
+    """Steps through the data, in the order of training."""
+    for _ in range(n_steps):
+        epoch, batch = divmod(trainer.step, trainer.steps_per_epoch)
+        order = data_order(trainer.config.seeds, trainer.examples.n_rows, epoch)
+        trainer._update(order[:, batch * trainer.batch_size : (batch + 1) * trainer.batch_size])
+        trainer.step += 1
+
+
 def assert_same_state(reference: Trainer, fast: Trainer) -> None:
     """Moments to rounding; parameters to a small part of a step, since Adam enlarges gradients that almost vanish."""
     tensors = fast.checkpoint().tensors
@@ -72,12 +84,107 @@ def assert_same_state(reference: Trainer, fast: Trainer) -> None:
         {"grad_clip": 0.05},
         {"aux_coefficient": 0.0, "batch_size": 2},
         {"levels": {4: 4.0, 9: 9.0}},
+        {"lr": (1e-3, 2e-4), "levels": {8: (1.5, 0.5), 50: 3.0}, "level_weights": (1.0, (0.3, 2.0))},
     ],
 )
 def test_steps_equal_the_reference(selection: str, settings: dict) -> None:
     reference, fast = pair(examples_of(), selection=selection, **settings)
     step_both(reference, fast, 8)
     assert_same_state(reference, fast)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "msle"},
+        {"loss": "msle", "tau": 0.7, "output": "relu", "selection": "nested"},
+        {"loss": "mse", "output": "relu"},
+        {"loss": "mse", "output": "softplus"},
+        {"loss": "poisson", "output": "softplus"},
+        {"loss": "poisson", "output": "exp", "lr": 1e-4, "selection": "nested"},
+    ],
+)
+def test_every_loss_and_output_equals_the_reference(settings: dict) -> None:
+    reference, fast = pair(examples_of(), dead_after=0.1, **settings)
+    step_both(reference, fast, 8)
+    assert_same_state(reference, fast)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target_units"),
+    [
+        (ExampleShape(window=4), None),
+        (ExampleShape(window=3, target="last"), None),
+        (ExampleShape(window=2, target_lag=1), 5),
+        (ExampleShape(), 7),
+    ],
+)
+@pytest.mark.parametrize("loss", ["mse", "msle"])
+def test_windows_and_other_targets_equal_the_reference(
+    shape: ExampleShape, target_units: int | None, loss: str
+) -> None:
+    bins = examples_of()
+    apart = np.flatnonzero(np.arange(bins.n_rows) % 50 < 50 - shape.reach + 1)  # trials of 50 bins
+    other = None if target_units is None else bins.values[:, -target_units:].contiguous() + 0.5
+    examples = replace(
+        bins,
+        shape=shape,
+        starts=torch.from_numpy(apart) if shape.reach > 1 else None,
+        target_values=other,
+        target_mean=None if other is None else other.mean(0),
+    )
+    reference, fast = pair(examples, loss=loss, dead_after=0.1)
+    step_both(reference, fast, 8)
+    assert_same_state(reference, fast)
+
+
+def test_an_instance_learns_in_a_sweep_what_it_learns_alone() -> None:
+    swept = {"lr": (1e-3, 3e-3), "levels": {8: (1.0, 2.0), 16: (2.0, 3.0)}, "level_weights": ((1.0, 0.2), 1.0)}
+    together = pair(examples_of(), seeds=(0, 3), **swept)[1]
+    run(together, 20)
+    for instance, seed in enumerate((0, 3)):
+        alone = pair(
+            examples_of(),
+            seeds=(seed,),
+            lr=swept["lr"][instance],
+            levels={size: k[instance] for size, k in swept["levels"].items()},
+            level_weights=(swept["level_weights"][0][instance], 1.0),
+        )[1]
+        run(alone, 20)
+        for name, tensor in alone.parameters.trained().items():
+            assert torch.equal(tensor[0], together.parameters.trained()[name][instance]), name
+
+
+@pytest.mark.parametrize("loss", ["mse", "msle"])
+@pytest.mark.parametrize("selection", ["nested", "per-level"])
+def test_losses_of_other_examples_equal_the_reference_and_teach_nothing(selection: str, loss: str) -> None:
+    reference, fast = pair(examples_of(), selection=selection, loss=loss)
+    step_both(reference, fast, 3)
+    held_out = examples_of(n_rows=300, seed=1)
+    rows = torch.arange(0, 200, 2)
+    x, y, _ = held_out.batch(rows.expand(2, -1))
+    with torch.no_grad():
+        encoded = reference.sparsifier.encode(reference.parameters, x, scale=reference.objective.scale)
+        expected = reference.objective.parts(reference.parameters, encoded, y, None, penalised=1.0)[0]
+    torch.testing.assert_close(fast._fast.losses(held_out, rows), expected, rtol=1e-4, atol=1e-6)
+    step_both(reference, fast, 3)
+    assert_same_state(reference, fast)
+
+
+def test_written_out_functions_are_right_to_rounding() -> None:
+    rng = np.random.default_rng(0)
+    small = np.exp(rng.normal(-2, 6, 5000)).astype(np.float32)
+    for function, values, expected in (
+        (logarithm_above_one, small, np.log1p),
+        (natural_logarithm, small, np.log),
+        (exponential, rng.normal(0, 20, 5000).astype(np.float32), np.exp),
+    ):
+        found = np.array([function(value) for value in values])
+        np.testing.assert_allclose(found, expected(values.astype(float)), rtol=6e-7, atol=1e-7)
+    for value, expected in ((np.nan, np.nan), (np.inf, np.inf), (-np.inf, 0.0), (200.0, np.inf), (-200.0, 0.0)):
+        np.testing.assert_equal(abs(exponential(np.float32(value))), expected)
+    assert np.isnan(logarithm_above_one(np.float32(np.nan)))
+    assert logarithm_above_one(np.float32(0)) == 0
 
 
 @pytest.mark.parametrize("selection", ["nested", "per-level"])
@@ -205,7 +312,7 @@ def test_engine_is_chosen_by_what_applies_and_pays() -> None:
     config = MatryoshkaConfig(levels=LEVELS, batch_size=130)
     assert not takes_fast_step(config, examples, n_steps=SMALLEST_WORK // per_step)
     assert takes_fast_step(config, examples, n_steps=SMALLEST_WORK // per_step + 1)
-    for other in ({"loss": "msle"}, {"output": "relu"}, {"engine": "reference"}):
+    for other in ({"loss": "numpy:subtract"}, {"encoder": "convolution"}, {"engine": "reference"}):
         chosen = MatryoshkaConfig(**({"levels": LEVELS, "batch_size": 130} | other))
         assert not takes_fast_step(chosen, examples, n_steps=SMALLEST_WORK)
     assert takes_fast_step(BatchTopKConfig(engine="fast"), examples, n_steps=1)
@@ -215,8 +322,8 @@ def test_engine_is_chosen_by_what_applies_and_pays() -> None:
 
 
 def test_a_forced_engine_that_does_not_apply_says_why() -> None:
-    with pytest.raises(ModelError, match="engine 'fast' does not do loss 'msle', only 'mse'"):
-        Trainer(MatryoshkaConfig(loss="msle", engine="fast"), examples_of())
+    with pytest.raises(ModelError, match="engine 'fast' does not do loss 'torch:dist', only mse, msle, poisson"):
+        takes_fast_step(MatryoshkaConfig(loss="torch:dist", engine="fast"), examples_of(), n_steps=1)
     with pytest.raises(ModelError, match="TopKConfig, only batch-top-k"):
         Trainer(TopKConfig(engine="fast"), examples_of())
 

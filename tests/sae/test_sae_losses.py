@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from nldisco_sae.architecture import Parameters, apply_output, initialise, project_decoder_gradient
+from nldisco_sae.architecture import Output, Parameters, apply_output, initialise, project_decoder_gradient
 from nldisco_sae.config import MatryoshkaConfig
 from nldisco_sae.losses import element_loss, mean_loss
 from nldisco_sae.matryoshka import MatryoshkaSAE
@@ -16,8 +16,12 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def fresh(seeds: tuple[int, ...], n_latents: int, mean: torch.Tensor, output: Output = "identity") -> Parameters:
+    return initialise(seeds=seeds, n_latents=n_latents, input_mean=mean, output_mean=mean, output=output, gain=1.0)
+
+
 def parameters(n_units: int = 5, n_latents: int = 7) -> Parameters:
-    return initialise(seeds=(3, 4), n_latents=n_latents, mean=random(n_units), output="identity")
+    return fresh((3, 4), n_latents, random(n_units))
 
 
 def test_losses_agree_with_sklearn_per_instance() -> None:
@@ -81,14 +85,14 @@ def test_pre_activations_are_the_formula() -> None:
 @pytest.mark.parametrize("output", ["identity", "softplus"])
 def test_before_training_silence_predicts_the_mean(output) -> None:
     mean = torch.tensor([0.1, 2.0, 0.7])
-    model = initialise(seeds=(0,), n_latents=4, mean=mean, output=output)
+    model = fresh((0,), 4, mean, output=output)
     np.testing.assert_allclose(apply_output(model.decoder_bias, output)[0].numpy(), mean.numpy(), rtol=1e-5)
 
 
 def test_instances_start_from_their_own_seed_whoever_stands_beside_them() -> None:
     mean = torch.zeros(6)
-    together = initialise(seeds=(5, 6, 7), n_latents=4, mean=mean, output="identity")
-    alone = initialise(seeds=(6,), n_latents=4, mean=mean, output="identity")
+    together = fresh((5, 6, 7), 4, mean)
+    alone = fresh((6,), 4, mean)
     assert torch.equal(together.decoder[1], alone.decoder[0])
     assert float((together.decoder[0] * together.decoder[2]).sum(-1).abs().max()) < 0.99
     np.testing.assert_allclose(together.decoder.norm(dim=-1).numpy(), 1, rtol=1e-6)
