@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from nldisco_core.alignment import bin_means
 from nldisco_core.errors import DataError, InvalidRecording, unknown_name
 from nldisco_core.grid import Grid, interval_of, to_ns, union_ns
+from nldisco_core.scratch import allocate, release
 from nldisco_core.session import Prebinned, Session, SpikeTrains, Traces
 
 __all__ = ["GriddedActivity", "grid_activity", "spike_counts"]
 
 UNITS_AT_ONCE = 64
+BINS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,19 +65,38 @@ def grid_activity(session: Session, *, bin_s: float, epoch: str | None = None) -
             values, known = _trace_means(session.traces, grid)
     observed = _inside_observed(session, grid, known)
     if observed is not None:
-        values[~observed] = 0
+        for start in range(0, len(values), BINS_AT_ONCE):
+            rows = slice(start, start + BINS_AT_ONCE)
+            values[rows][~observed[rows]] = 0
+            release(values)
     return GriddedActivity(grid=grid, values=values, observed=observed)
 
 
 def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
-    """(n_bins, n_units) spikes of each unit in each bin, as the smallest unsigned integer that holds them."""
-    counts: NDArray[Any] = np.zeros((len(trains), grid.n_bins), dtype=np.uint8)
-    for unit, times_s in enumerate(trains):
-        rows = grid.rows_of(to_ns(times_s))
-        in_bin = np.bincount(rows + 1, minlength=grid.n_bins + 1)[1:]
-        counts = counts.astype(np.result_type(counts.dtype, np.min_scalar_type(int(in_bin.max()))), copy=False)
-        counts[unit] = in_bin
-    return np.ascontiguousarray(counts.T)
+    """(n_bins, n_units) spikes of each unit in each bin, as the smallest unsigned integer that holds them.
+
+    Above `nldisco_core.scratch.LARGEST_IN_MEMORY` bytes the counts are memory-mapped and written a block of bins at a
+    time.
+    """
+    rows, counts, largest = [], [], 0
+    for times_s in trains:
+        bins = grid.rows_of(to_ns(times_s))
+        bins = bins[bins >= 0]
+        first = np.flatnonzero(np.diff(bins, prepend=-1))
+        in_bin = np.diff(first, append=len(bins))
+        largest = max(largest, int(in_bin.max(initial=0)))
+        rows.append(bins[first].astype(np.min_scalar_type(grid.n_bins)))
+        counts.append(in_bin.astype(np.min_scalar_type(int(in_bin.max(initial=0)))))
+    values = allocate((grid.n_bins, len(trains)), np.min_scalar_type(largest))
+    for start in range(0, grid.n_bins, BINS_AT_ONCE):
+        stop = min(start + BINS_AT_ONCE, grid.n_bins)
+        block = np.zeros((len(trains), stop - start), dtype=values.dtype)
+        for unit, (own, number) in enumerate(zip(rows, counts, strict=True)):
+            low, high = np.searchsorted(own, np.array([start, stop], dtype=own.dtype))
+            block[unit, own[low:high] - start] = number[low:high]
+        values[start:stop] = block.T
+        release(values)
+    return values
 
 
 def _epoch_ns(session: Session, epoch: str) -> NDArray[np.int64]:

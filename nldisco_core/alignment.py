@@ -46,9 +46,10 @@ def _aligned(signals: Mapping[str, Signal], known: Collection[str], grid: Grid) 
             if key not in placed:
                 placed[key] = place(to_ns(signal.times_s), grid)
             placement = placed[key]
-        yield name, align_signal(signal, grid, placement)
+        covariate = align_signal(signal, grid, placement)
+        yield name, covariate
         if signal.kind == "position" and f"{name}_speed" not in known:
-            yield f"{name}_speed", derived_speed(signal, grid, placement)
+            yield f"{name}_speed", derived_speed(signal, grid, placement, covariate.values)
 
 
 def _aligned_in_blocks(
@@ -73,9 +74,9 @@ def _rows_near(signal: Signal, grid: Grid) -> tuple[int, int]:
     """Rows of the bins within one bin or one sampling period of the samples of a signal."""
     if len(signal.times_s) == 0:
         return 0, 0
-    times_ns = to_ns(signal.times_s)
-    margin_ns = grid.bin_ns + (round(sampling_period_ns(times_ns)) if len(times_ns) > 1 else 0)
-    first_ns, last_ns = times_ns[[0, -1]]
+    longest_s = np.diff(signal.times_s).max(initial=0.0)  # at least the sampling period
+    margin_ns = grid.bin_ns + round(longest_s * 1e9)
+    first_ns, last_ns = to_ns(signal.times_s[[0, -1]])
     first = np.searchsorted(grid.start_ns, first_ns - margin_ns)
     return int(first), int(np.searchsorted(grid.start_ns, last_ns + margin_ns, side="right"))
 
@@ -148,20 +149,29 @@ def bin_means(
     return place(times_ns, grid, support).means(samples)
 
 
-def derived_speed(position: Signal, grid: Grid, placement: Placement | None = None) -> Covariate:
+def derived_speed(
+    position: Signal,
+    grid: Grid,
+    placement: Placement | None = None,
+    means: NDArray[np.float64] | None = None,
+) -> Covariate:
     """Speed (physical unit of the position per second) by central differences, one-sided at the ends of each stretch.
 
     ``|x[i+1] - x[i-1]| / (t[i+1] - t[i-1])`` with x and t the means over the samples of a bin, so that a bin of one
     sample more than its neighbour does not look fast; where the bins are shorter than the sampling period, x and t are
     samples, and the speed is put on bins like any signal. Differences never cross a gap between bins, a missing
     position or the border of a support interval. NaN where a position has no neighbour.
+
+    Parameters
+    ----------
+    placement, means : of the position's samples on the grid, and the position on bins, where they are known already
     """
     name = f"{position.name}_speed"
     unit = f"{position.physical_unit}/s" if position.physical_unit else None
     support = _support(position)
-    period_s = sampling_period_ns(to_ns(position.times_s)) * 1e-9 if len(position.times_s) > 1 else float("nan")
-    if period_s * 1e9 > grid.bin_ns:
-        dropouts = np.cumsum(np.diff(position.times_s, prepend=position.times_s[0]) > 2 * period_s)
+    period_ns = sampling_period_ns(to_ns(position.times_s)) if placement is None else placement.period_ns
+    if period_ns > grid.bin_ns:
+        dropouts = np.cumsum(np.diff(position.times_s, prepend=position.times_s[0]) > 2e-9 * period_ns)
         stretch = interval_of(to_ns(position.times_s), support) + dropouts * (len(support) + 1)
         speed = _central_speed(position.times_s, position.values, stretch)
         signal = replace(position, name=name, values=speed, kind="linear", physical_unit=unit, channels=())
@@ -169,11 +179,14 @@ def derived_speed(position: Signal, grid: Grid, placement: Placement | None = No
     # A bin at a border of the support belongs to the interval that starts last before the bin ends.
     interval = np.searchsorted(support[:, 0], grid.start_ns + grid.bin_ns)
     stretch = interval + grid.stretch * (len(support) + 1)
-    timed = np.column_stack([position.values, position.times_s])
-    if not _all_finite(timed):
+    if placement is not None and means is not None and _all_finite(position.values):
+        time_means = placement.mean_times_s
+    else:
+        timed = np.column_stack([position.values, position.times_s])
         timed[~np.isfinite(timed).all(axis=1)] = np.nan
-    means = align_signal(replace(position, values=timed, channels=()), grid, placement).values
-    speed = _central_speed(means[:, -1], means[:, :-1], stretch)
+        together = align_signal(replace(position, values=timed, channels=()), grid).values
+        means, time_means = together[:, :-1], together[:, -1]
+    speed = _central_speed(time_means, means, stretch)
     return Covariate(name=name, values=speed, kind="linear", physical_unit=unit)
 
 

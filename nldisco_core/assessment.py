@@ -95,7 +95,7 @@ def assess(
 
 
 def _reported(latents: Latents, data: Binned) -> str:
-    """The split that results are read on: test where the model speaks of any of its bins, else validation, else train."""
+    """The split that results are read on: test where the model speaks of a bin of it, else validation, else train."""
     split, defined = data.split, latents.main.defined
     spoken = split if defined is None else split[defined]
     return next(name for name in reversed(SPLITS) if (spoken == SPLITS.index(name)).any())

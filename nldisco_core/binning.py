@@ -13,6 +13,7 @@ from nldisco_core.activity import grid_activity
 from nldisco_core.alignment import align_signals
 from nldisco_core.binned import NO_SPLIT, NO_TRIAL, Binned, BinnedSession, Covariate
 from nldisco_core.errors import DataError, InvalidRecording, unknown_name
+from nldisco_core.scratch import rows_of
 from nldisco_core.session import IntervalTable, Session
 from nldisco_core.trials import (
     assign_trials,
@@ -74,7 +75,7 @@ def bin_session(
     kept = _inside_trials(session, trial, trials, bin_s) if only_trials else slice(None)
     del gridded  # of long recordings, what is not kept goes before the rest comes
     observed = _where_not_all(observed, kept)
-    activity = activity[kept]
+    activity = activity if isinstance(kept, slice) else rows_of(activity, kept)
     aligned = align_signals(session, grid, signals)
     covariates = {name: _rows(aligned.pop(name), kept) for name in tuple(aligned)}
     event, event_warnings = event_covariate(table, session.events, grid)
@@ -146,8 +147,10 @@ def _trial_table(session: Session, trials: str | None, *, only_trials: bool) -> 
 
 
 def _where_not_all(observed: NDArray[np.bool_] | None, kept: slice | NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    part = None if observed is None else observed[kept]
-    return None if part is None or part.all() else part
+    if observed is None:
+        return None
+    part = observed if isinstance(kept, slice) else rows_of(observed, kept)
+    return None if part.all() else part
 
 
 def _rows(covariate: Covariate, kept: slice | NDArray[np.int64]) -> Covariate:

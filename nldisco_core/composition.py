@@ -93,6 +93,8 @@ def compose(
         known = (listed.name for listed in registry().providers("model"))
         raise ConfigError(f"no model is named; give --model, one of: {', '.join(sorted(known))}")
     suited = _nested(_dataset(merged["dataset"])[1].card().defaults)
+    of_model = suited.pop("model", {}).get(merged["model"]["name"], {})
+    merged["model"] = {**of_model, **merged["model"]}  # a table that is set, such as levels, replaces the card's
     return parse(RunConfig, merge(suited, merged))
 
 

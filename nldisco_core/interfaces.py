@@ -55,7 +55,8 @@ class DatasetCard:
     ----------
     sizes : counts by name, such as ``{"sessions": 1, "units": 15}``, as far as known without reading data
     left_out : what the source holds and this dataset does not
-    defaults : settings that suit it, by dotted key of the run config, such as ``{"bin.epoch": "wake"}``
+    defaults : settings that suit it, by dotted key of the run config, such as ``{"bin.epoch": "wake"}``; those of one
+        latent model with its name, ``{"model.matryoshka-sae.levels": {"128": 4}}``
     """
 
     title: str

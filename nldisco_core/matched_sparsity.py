@@ -75,7 +75,7 @@ def _sparsified(values: Floats, l0: float, rule: Rule, rows: Mask) -> sparse.csc
 
 def _scaled(values: Floats, rows: Mask) -> Floats:
     size = np.sqrt(np.square(values[rows]).mean(axis=0))
-    return np.divide(values, size, out=np.zeros_like(values), where=size > 0)
+    return np.asarray(np.divide(values, size, out=np.zeros_like(values), where=size > 0))
 
 
 def _kth_largest(values: Floats, k: float, *, axis: int | None) -> Floats:

@@ -2,14 +2,15 @@
 
 A null is a set of ways to give bins the labels of other bins. Which one is right depends on where the variable comes
 from: signals are shifted in a circle inside their session, conditions of a trial are permuted among trials, events and
-phases are shifted in a circle inside each trial. Shifts assume that nothing drifts through the session.
+phases are shifted in a circle inside each trial. Shifts assume that nothing drifts, so they stay inside stretches of the
+session wherever these are long enough; conditions that came in a row are not permuted but shifted from trial to trial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import fft, special, stats
 
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
+from nldisco_core.counting import count_relabelled
 
 __all__ = [
     "GUARD_TIMES",
@@ -30,12 +32,17 @@ __all__ = [
     "null_distribution",
     "p_values",
     "trial_permutation",
+    "trial_shift",
     "within_trial_shift",
 ]
 
 MIN_EFFECTIVE_SHIFTS = 20
 GUARD_TIMES = 3
+BLOCK_TIMES = 20
+_N_BLOCKS = (8, 4, 2)
+_SERIAL_Z = 3.0
 _MOST_SHIFTS = 1e6
+_DRAWS_AT_ONCE = 16
 
 Statistic = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 
@@ -46,7 +53,7 @@ class Null:
 
     Attributes
     ----------
-    name : ``circular shift``, ``trial permutation`` or ``within-trial shift``
+    name : ``circular shift``, ``trial permutation``, ``trial shift`` or ``within-trial shift``
     effective_shifts : number of independent relabellings the recording offers, at most one million
     sources : for n draws gives n arrays (n_bins,) int64: the row whose label each row takes; the same each time it is
         asked
@@ -68,59 +75,97 @@ class Null:
 
 
 def choose_null(
-    covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int
+    covariate: Covariate,
+    data: Binned,
+    *,
+    usable: NDArray[np.bool_],
+    tested: NDArray[np.bool_],
+    seed: int,
+    blocks: NDArray[np.int64] | None = None,
 ) -> Null:
     """The null that suits where the variable comes from.
 
-    Signals: `circular_shift`; conditions of a trial: `trial_permutation`; events and phases: `within_trial_shift`.
-    Outside of trials there is only the first.
+    Signals: `circular_shift`; conditions of a trial: `trial_permutation`, or `trial_shift` where the conditions of
+    successive trials depend on each other and no blocks are given; events and phases: `within_trial_shift`. Outside of
+    trials there is only the first.
 
     Parameters
     ----------
     usable : (n_bins,) rows the latents speak of
     tested : (n_bins,) rows the statistic is computed on
+    blocks : (n_bins,) block of the session of each row, within which conditions were drawn at random
     """
-    if not (usable & covariate.defined & (data.trial != NO_TRIAL)).any():
+    if covariate.source == "signal" or not (usable & covariate.defined & (data.trial != NO_TRIAL)).any():
         return circular_shift(covariate, data, usable=usable, tested=tested, seed=seed)
-    if covariate.source == "trial":
-        return trial_permutation(covariate, data, usable=usable, tested=tested, seed=seed)
     if covariate.source in ("event", "phase"):
         return within_trial_shift(covariate, data, usable=usable, tested=tested, seed=seed)
-    return circular_shift(covariate, data, usable=usable, tested=tested, seed=seed)
+    if blocks is None and _come_in_a_row(covariate, data, usable):
+        return trial_shift(covariate, data, usable=usable, tested=tested, seed=seed)
+    return trial_permutation(covariate, data, usable=usable, tested=tested, seed=seed, blocks=blocks)
 
 
 def circular_shift(
     covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int
 ) -> Null:
-    """Labels of each session turned in a circle by an amount of its own.
+    """Labels turned in a circle, by an amount of its own, inside each stretch of each session.
 
     The usable rows where the variable is defined are laid end to end, so a shift never moves a gap onto tested rows.
-    Shifts closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session without any other keeps
-    its labels, which only makes the test more careful. The `effective_shifts` of the tested sessions multiply. The
-    draws of a session depend on the seed, the variable's name and the session's id, not on the order of the sessions.
+    A session is cut into 8, 4 or 2 equal stretches if each then holds at least `BLOCK_TIMES` autocorrelation times of
+    the variable less its mean there: what drifts through the session in both the variable and a latent then stays in
+    step and tells nothing. Shifts closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session
+    without any other keeps its labels, which only makes the test more careful. The `effective_shifts` of the tested
+    stretches multiply. The draws of a session depend on the seed, the variable's name and the session's id, not on the
+    order of the sessions.
     """
-    defined = usable & covariate.defined
-    parts: list[tuple[NDArray[np.int64], int, tuple[int, int, int]]] = []
-    counts: list[float] = []
     trajectory = _trajectory(covariate)
-    for index, rows in enumerate(_rows_by_session(data, defined)):
-        shifts = effective_shifts(trajectory[rows])
-        if shifts >= 1:
-            guard = int(np.ceil(GUARD_TIMES * autocorrelation_time(trajectory[rows])))
-            parts.append((rows, guard, _key(seed, covariate, data, index)))
-            counts.append(shifts if tested[rows].any() else 1.0)
+    parts: list[_Part] = []
+    counts: list[float] = []
+    for index, of_session in enumerate(_rows_by_session(data, usable & covariate.defined)):
+        stretches, tau = _stretches(trajectory[of_session])
+        for number, stretch in enumerate(stretches):
+            rows = of_session[stretch]
+            shifts = max(len(rows) / tau - 2 * GUARD_TIMES, 0.0)
+            if shifts >= 1:
+                key = (*_key(seed, covariate, data, index), number)
+                parts.append(_Part(rows=rows, guard=int(np.ceil(GUARD_TIMES * tau)), key=key))
+                counts.append(shifts if tested[rows].any() else 1.0)
 
     def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
-        shifts = [
-            np.random.default_rng(key).integers(guard, len(rows) - guard + 1, n_draws) for rows, guard, key in parts
-        ]
+        shifts = [part.shifts(n_draws) for part in parts]
         for draw in range(n_draws):
             source = np.arange(data.n_bins)
-            for (rows, _, _), shift in zip(parts, shifts, strict=True):
-                source[rows] = np.roll(rows, shift[draw])
+            for part, shift in zip(parts, shifts, strict=True):
+                source[part.rows] = np.roll(part.rows, shift[draw])
             yield source
 
     return Null(name="circular shift", effective_shifts=_product(counts), sources=sources)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Rows, or examples of trials, that are shifted together, never closer to zero than the guard."""
+
+    rows: NDArray[np.int64]
+    guard: int
+    key: tuple[int, ...]
+
+    def shifts(self, n_draws: int) -> NDArray[np.int64]:
+        guard = self.guard
+        return np.random.default_rng(self.key).integers(guard, len(self.rows) - guard + 1, n_draws)
+
+
+def _stretches(trajectory: NDArray[np.float64]) -> tuple[list[slice], float]:
+    """Equal stretches of a series that are long beside its autocorrelation time there, and that time."""
+    n = len(trajectory)
+    for n_blocks in _N_BLOCKS:
+        if n < n_blocks * BLOCK_TIMES:
+            continue
+        slices = [slice(n * block // n_blocks, n * (block + 1) // n_blocks) for block in range(n_blocks)]
+        level = np.concatenate([trajectory[part] - trajectory[part].mean(axis=0) for part in slices])
+        tau = autocorrelation_time(level)
+        if n / n_blocks >= BLOCK_TIMES * tau:
+            return slices, tau
+    return [slice(0, n)], autocorrelation_time(trajectory)
 
 
 def trial_permutation(
@@ -139,21 +184,16 @@ def trial_permutation(
     blocks : (n_bins,) block of each row; trials change labels only within the block of their first row, for sessions
         where conditions came in blocks. None: the whole session is one block
     """
-    rows = np.flatnonzero(usable & covariate.defined & (data.trial != NO_TRIAL))
-    session = data.session_of_bin[rows]
-    _, first, trial_of_row = np.unique(
-        np.stack([session, data.trial[rows]]), axis=1, return_index=True, return_inverse=True
-    )
-    trial_of_row = trial_of_row.ravel()
-    example = rows[first]
-    block_of_trial = np.zeros(len(first), dtype=np.int64) if blocks is None else np.asarray(blocks)[example]
-    _, group = np.unique(np.stack([session[first], block_of_trial]), axis=1, return_inverse=True)
+    rows, example, trial_of_row = _labelled_trials(covariate, data, usable)
+    session = data.session_of_bin[example]
+    block_of_trial = np.zeros(len(example), dtype=np.int64) if blocks is None else np.asarray(blocks)[example]
+    _, group = np.unique(np.stack([session, block_of_trial]), axis=1, return_inverse=True)
     groups = [np.flatnonzero(group.ravel() == number) for number in range(int(group.max(initial=-1)) + 1)]
     keys = [
-        (*_key(seed, covariate, data, int(session[first[members[0]]])), int(block_of_trial[members[0]]) & 0xFFFFFFFF)
+        (*_key(seed, covariate, data, int(session[members[0]])), int(block_of_trial[members[0]]) & 0xFFFFFFFF)
         for members in groups
     ]
-    tested_trials = np.bincount(trial_of_row, weights=tested[rows], minlength=len(first)) > 0
+    tested_trials = np.bincount(trial_of_row, weights=tested[rows], minlength=len(example)) > 0
     labels = covariate.values[example, 0]
     counts = [_distinct_permutations(labels[members], int(tested_trials[members].sum())) for members in groups]
 
@@ -168,6 +208,64 @@ def trial_permutation(
             yield source
 
     return Null(name="trial permutation", effective_shifts=_product(counts), sources=sources)
+
+
+def trial_shift(
+    covariate: Covariate, data: Binned, *, usable: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int
+) -> Null:
+    """Labels of whole trials turned in a circle along the labelled trials of a session.
+
+    For conditions that came in a row, where trials cannot be exchanged. Otherwise as `circular_shift`, in trials.
+    """
+    rows, example, trial_of_row = _labelled_trials(covariate, data, usable)
+    session, trajectory = data.session_of_bin[example], _trajectory(covariate)[example]
+    tested_trials = np.bincount(trial_of_row, weights=tested[rows], minlength=len(example)) > 0
+    parts: list[_Part] = []
+    counts: list[float] = []
+    for index in np.unique(session):
+        members = np.flatnonzero(session == index)
+        shifts = effective_shifts(trajectory[members])
+        if shifts >= 1:
+            guard = int(np.ceil(GUARD_TIMES * autocorrelation_time(trajectory[members])))
+            parts.append(_Part(rows=members, guard=guard, key=_key(seed, covariate, data, int(index))))
+            counts.append(shifts if tested_trials[members].any() else 1.0)
+
+    def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
+        shifts = [part.shifts(n_draws) for part in parts]
+        for draw in range(n_draws):
+            donor = example.copy()
+            for part, shift in zip(parts, shifts, strict=True):
+                donor[part.rows] = np.roll(example[part.rows], shift[draw])
+            source = np.arange(data.n_bins)
+            source[rows] = donor[trial_of_row]
+            yield source
+
+    return Null(name="trial shift", effective_shifts=_product(counts), sources=sources)
+
+
+def _labelled_trials(
+    covariate: Covariate, data: Binned, usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of labelled trials, the first such row of each trial in order, and the trial of each of the rows."""
+    rows = np.flatnonzero(usable & covariate.defined & (data.trial != NO_TRIAL))
+    trial = np.stack([data.session_of_bin[rows], data.trial[rows]])
+    _, first, trial_of_row = np.unique(trial, axis=1, return_index=True, return_inverse=True)
+    return rows, rows[first], trial_of_row.ravel()
+
+
+def _come_in_a_row(covariate: Covariate, data: Binned, usable: NDArray[np.bool_]) -> bool:
+    """Whether labels of successive trials agree in some session more than by chance (three standard errors).
+
+    The autocorrelation of n independent labels at lag one has a standard error of ``1 / sqrt(n)``.
+    """
+    _, example, _ = _labelled_trials(covariate, data, usable)
+    session, trajectory = data.session_of_bin[example], _trajectory(covariate)[example]
+    for index in np.unique(session):
+        centred = trajectory[session == index] - trajectory[session == index].mean(axis=0)
+        variance = np.square(centred).sum()
+        if variance > 0 and (centred[1:] * centred[:-1]).sum() / variance * np.sqrt(len(centred)) > _SERIAL_Z:
+            return True
+    return False
 
 
 def within_trial_shift(
@@ -253,9 +351,8 @@ def null_distribution(
     codes: NDArray[np.int32],
     n_conditions: int,
     tested: NDArray[np.bool_],
-    active_rows: NDArray[np.int64],
-    active_columns: NDArray[np.int64],
-    n_columns: int,
+    active_starts: NDArray[np.int64],
+    active_rows: NDArray[np.int32],
 ) -> NDArray[np.float64]:
     """(n_draws, n_columns) a statistic of active bins per condition under a null, all latents at once.
 
@@ -266,16 +363,20 @@ def null_distribution(
     statistic : from (n_columns, n_conditions) active bins and (n_conditions,) bins of each condition to (n_columns,)
     codes : (n_bins,) condition of each row, -1 for none
     tested : (n_bins,) rows that count
-    active_rows, active_columns : (n_active,) tested row and column (latent, of any instance) of each activation
+    active_starts, active_rows : (n_columns + 1,) and (n_active,) tested rows of the active bins, ordered by column, see
+        `nldisco_core.counting`
     """
-    stride = n_conditions + 1
-    base = active_columns.astype(np.int64) * stride + 1
+    n_columns, stride = len(active_starts) - 1, n_conditions + 1
     chance = np.empty((n_draws, n_columns))
-    for draw, source in enumerate(null.sources(n_draws)):
-        labels = codes[source].astype(np.int64)
-        counts = np.bincount(base + labels[active_rows], minlength=n_columns * stride).reshape(n_columns, stride)[:, 1:]
-        n_on = np.bincount(labels[tested] + 1, minlength=stride)[1:]
-        chance[draw] = statistic(counts, n_on)
+    at_once = min(_DRAWS_AT_ONCE, np.iinfo(np.uint16).max // stride)
+    sources = null.sources(n_draws)
+    for start in range(0, n_draws, at_once):
+        labels = np.stack([codes[source] + 1 for source in islice(sources, at_once)], axis=1)
+        cells = (labels + stride * np.arange(labels.shape[1])).astype(np.uint16)
+        counts = count_relabelled(active_starts, active_rows, cells, stride * labels.shape[1])
+        seen = np.bincount(cells[tested].ravel(), minlength=counts.shape[1]).reshape(-1, stride)[:, 1:]
+        for draw, n_on in enumerate(seen):
+            chance[start + draw] = statistic(counts[:, draw * stride + 1 : (draw + 1) * stride], n_on)
     return chance
 
 

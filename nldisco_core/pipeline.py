@@ -27,6 +27,7 @@ from nldisco_core.plugins import Listed
 from nldisco_core.preparation import Preparation
 from nldisco_core.preprocessing import preprocess
 from nldisco_core.provenance import environment, fingerprint, provider_record
+from nldisco_core.recording_checks import activity_warnings
 from nldisco_core.run_writer import RunWriter, add_mapping
 from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
 from nldisco_core.splits import assign_splits
@@ -131,7 +132,10 @@ def load_binned(made: Plan) -> tuple[Binned, Binned]:
     counts = replace(
         counts,
         sessions=tuple(
-            replace(binned, warnings=(*session.warnings, *binned.warnings))
+            replace(
+                binned,
+                warnings=tuple(dict.fromkeys((*session.warnings, *activity_warnings(session), *binned.warnings))),
+            )
             for session, binned in zip(sessions, counts.sessions, strict=True)
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,33 +23,40 @@ class Placement:
     Attributes
     ----------
     n_bins : of the grid
-    n_samples : that were placed
+    times_ns : (n_samples,) int64, ns, of the samples that were placed
     first : (n_runs,) first sample of each run of samples that lie in one bin, or in none
     row : (n_runs,) the bin of each run, -1 for none
     empty, nearest : bins without a sample for which one speaks, and that sample
+    period_ns : sampling period, NaN for fewer than two samples
     """
 
     n_bins: int
-    n_samples: int
+    times_ns: NDArray[np.int64]
     first: NDArray[np.int64]
     row: NDArray[np.int64]
     empty: NDArray[np.int64]
     nearest: NDArray[np.int64]
+    period_ns: float
+
+    @cached_property
+    def mean_times_s(self) -> NDArray[np.float64]:
+        """(n_bins,) mean time of each bin's samples (s), NaN where there are none."""
+        return self.means(np.asarray(self.times_ns[:, None] * 1e-9, dtype=np.float64))[:, 0]
 
     def means(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n_bins, n_channels) mean over each bin of (n_samples, n_channels) samples, NaN samples left out."""
         found = np.full((self.n_bins, samples.shape[1]), np.nan)
-        if self.n_samples == 0:
+        if len(self.times_ns) == 0:
             return found
         held = self.row >= 0
-        lengths = np.diff(self.first, append=self.n_samples)
+        lengths = np.diff(self.first, append=len(self.times_ns))
         for channel in range(samples.shape[1]):
             values, counts = np.ascontiguousarray(samples[:, channel]), lengths
-            missing = np.isnan(values)
-            if missing.any():
-                values = np.where(missing, 0.0, values)
-                counts = lengths - np.add.reduceat(missing, self.first, dtype=np.int64)
             totals = np.add.reduceat(values, self.first)
+            if np.isnan(totals).any():  # a missing sample shows in the total of its bin
+                missing = np.isnan(values)
+                counts = lengths - np.add.reduceat(missing, self.first, dtype=np.int64)
+                totals = np.add.reduceat(np.where(missing, 0.0, values), self.first)
             with_values = held & (counts > 0)
             found[self.row[with_values], channel] = totals[with_values] / counts[with_values]
         found[self.empty] = samples[self.nearest]
@@ -67,18 +75,31 @@ def place(times_ns: NDArray[np.int64], grid: Grid, support: NDArray[np.int64] = 
     holding = np.zeros(grid.n_bins, dtype=bool)
     holding[row[row >= 0]] = True
     empty = np.flatnonzero(~holding)
-    nearest = np.empty(0, dtype=np.int64)
+    nearest, period_ns = np.empty(0, dtype=np.int64), sampling_period_ns(times_ns)
     if len(times_ns) > 1 and len(empty):
         nearest, distance = _nearest(times_ns, grid.centre_ns[empty], support)
-        near = distance <= sampling_period_ns(times_ns)
+        near = distance <= period_ns
         empty, nearest = empty[near], nearest[near]
     else:
         empty = nearest
-    return Placement(n_bins=grid.n_bins, n_samples=len(times_ns), first=first, row=row, empty=empty, nearest=nearest)
+    return Placement(
+        n_bins=grid.n_bins,
+        times_ns=times_ns,
+        first=first,
+        row=row,
+        empty=empty,
+        nearest=nearest,
+        period_ns=period_ns,
+    )
 
 
 def sampling_period_ns(times_ns: NDArray[np.int64]) -> float:
-    """Median interval; where more than half of the intervals are equal, as is usual, without sorting them."""
+    """Median interval; where more than half of the intervals are equal, as is usual, without sorting them.
+
+    NaN for fewer than two times.
+    """
+    if len(times_ns) < 2:
+        return float("nan")
     steps = np.diff(times_ns)
     usual = np.sort(steps[:: max(len(steps) // 256, 1)])[min(len(steps), 256) // 2]
     below, up_to = np.count_nonzero(steps < usual), np.count_nonzero(steps <= usual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 from typing import Any
@@ -12,10 +13,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from nldisco_core.errors import RunError
 
-__all__ = ["LARGEST_IN_MEMORY", "allocate"]
+__all__ = ["LARGEST_IN_MEMORY", "allocate", "release", "rows_of"]
 
 LARGEST_IN_MEMORY = 1 << 28
 """Bytes up to which arrays that belong together are held in memory."""
+
+AT_ONCE = 1 << 24  # bytes that are copied before the memory behind them is released
 
 
 def allocate(shape: tuple[int, ...], dtype: DTypeLike, *, together: int | None = None) -> NDArray[Any]:
@@ -45,3 +48,21 @@ def allocate(shape: tuple[int, ...], dtype: DTypeLike, *, together: int | None =
             f"{tempfile.gettempdir()} has no room for {n_bytes / 2**30:.1f} GiB of scratch data ({error.strerror}); "
             "free space or set TMPDIR to another disk"
         ) from error
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of the memory behind what has been written to an array of `allocate` that lies in a file."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.flush()
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def rows_of(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """The chosen rows of an array, in memory or in a file by their size."""
+    taken = allocate((len(rows), *array.shape[1:]), array.dtype)
+    at_once = max(1, AT_ONCE // max(1, array[:1].nbytes))
+    for start in range(0, len(rows), at_once):
+        taken[start : start + at_once] = array[rows[start : start + at_once]]
+        release(taken)
+    return taken

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nldisco_core.binned import NO_SPLIT, NO_TRIAL, SPLITS, Binned, BinnedSession
 from nldisco_core.errors import DataError
 
-__all__ = ["assign_splits", "spread_rows"]
+__all__ = ["RUN_OF_ROWS", "assign_splits", "spread_rows"]
 
 RUN_OF_ROWS = 100
 

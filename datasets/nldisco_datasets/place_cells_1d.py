@@ -55,7 +55,13 @@ _CARD = DatasetCard(
         "Ten minutes on a line from 0 to 1; four place cells, two of them with the same centre, and 96 units that fire "
         "at random. A smoke test: the units themselves pass its gates."
     ),
-    defaults={"bin.bin_s": 0.05},
+    defaults={
+        "bin.bin_s": 0.1,
+        "preprocess.smooth_s": 0.1,
+        "preprocess.normalise": "global-max",
+        "model.matryoshka-sae.levels": {"128": 4},
+        "model.matryoshka-sae.epochs": 20,
+    },
 )
 
 

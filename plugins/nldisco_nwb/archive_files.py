@@ -25,6 +25,7 @@ class ArchiveFiles:
     path : a file or folder of the user's; None is the cache
     subject : only files of this animal
     id_of : id of the session in a file of this name, ``<subject>-…``; None for other files
+    options : what has to stand behind the name on a command line
     usual : ids that are fetched when nothing else is said, in that order; all where there are none
     """
 
@@ -35,6 +36,7 @@ class ArchiveFiles:
     subject: str | None
     id_of: Callable[[str], str | None]
     usual: tuple[str, ...] = ()
+    options: str = ""
 
     @property
     def folder(self) -> Path:
@@ -98,9 +100,9 @@ class ArchiveFiles:
         return fitting
 
     def _how_to_get(self) -> str:
-        subject = "" if self.subject is None else f" --subject {self.subject}"
+        given = self.options + ("" if self.subject is None else f" --subject {self.subject}")
         return (
-            f"fetch some with `nldisco datasets get {self.name}{subject} --sessions 1`, or put files of DANDI "
+            f"fetch some with `nldisco datasets get {self.name}{given} --sessions 1`, or put files of DANDI "
             f"{self.dandiset} into {self.folder} (or name their folder with --path)"
         )
 

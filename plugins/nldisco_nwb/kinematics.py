@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GAP_PERIODS", "central_differences", "direction_deg", "joined"]
+__all__ = ["GAP_PERIODS", "central_differences", "direction_deg", "joined", "length"]
 
 GAP_PERIODS = 1.5
 """Samples farther apart than this many sampling periods lie in different stretches."""
@@ -32,24 +32,29 @@ def central_differences(times_s: Floats, values: Floats, together: NDArray[np.bo
     together : see `joined`
     """
     n_samples = len(times_s)
-    index = np.arange(n_samples)
     ends = np.flatnonzero(~(np.append(together, False) & np.insert(together, 0, False)))
     before = ends - np.insert(together, 0, False)[ends]
     after = ends + np.append(together, False)[ends]
-    changed = np.full(values.shape, np.nan)
+    changed = np.empty(values.shape)
     if n_samples > 2:
-        changed[1:-1] = (values[2:] - values[:-2]) / (times_s[2:] - times_s[:-2])[:, None]
+        np.subtract(values[2:], values[:-2], out=changed[1:-1])
+        changed[1:-1] /= (times_s[2:] - times_s[:-2])[:, None]
     elapsed_s = times_s[after] - times_s[before]
     known = elapsed_s > 0
     changed[ends] = np.nan
-    changed[index[ends][known]] = (values[after] - values[before])[known] / elapsed_s[known, None]
+    changed[ends[known]] = (values[after] - values[before])[known] / elapsed_s[known, None]
     return changed
+
+
+def length(vectors: Floats) -> Floats:
+    """(n_samples, 1) Euclidean length of (n_samples, 2) vectors."""
+    return np.asarray(np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2)[:, None])
 
 
 def direction_deg(velocity: Floats, *, still_below: float) -> Floats:
     """(n_samples, 1) ``arctan2(v_y, v_x)`` in degrees in [0, 360); NaN where the speed is below `still_below`."""
     angle = np.full((len(velocity), 1), np.nan)
-    moving = np.square(velocity).sum(axis=1) >= still_below**2
+    moving = velocity[:, 0] ** 2 + velocity[:, 1] ** 2 >= still_below**2
     turned = np.degrees(np.arctan2(velocity[moving, 1], velocity[moving, 0])) % 360.0
     angle[moving, 0] = np.where(turned >= 360.0, 0.0, turned)
     return angle

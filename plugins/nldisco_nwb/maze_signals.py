@@ -17,7 +17,7 @@ from nldisco_core.errors import InvalidRecording, unknown_name
 from nldisco_core.session import Signal
 from nldisco_nwb.clock import Clock
 from nldisco_nwb.hdf5 import naming
-from nldisco_nwb.kinematics import central_differences, direction_deg, joined
+from nldisco_nwb.kinematics import central_differences, direction_deg, joined, length
 from nldisco_nwb.maze_file import PositionSource
 from nldisco_nwb.sampling import believable
 
@@ -70,7 +70,7 @@ _OF_HAND: Mapping[str, _Derived] = MappingProxyType(
             description="central differences of the hand's position",
         ),
         "hand_speed": _Derived(
-            values=lambda hand: np.hypot(hand.velocity[:, 0], hand.velocity[:, 1])[:, None],
+            values=lambda hand: length(hand.velocity),
             physical_unit="mm/s",
             channels=("0",),
             description="length of the hand's velocity",
@@ -82,7 +82,7 @@ _OF_HAND: Mapping[str, _Derived] = MappingProxyType(
             description="central differences of the hand's velocity",
         ),
         "hand_acceleration_magnitude": _Derived(
-            values=lambda hand: np.hypot(hand.acceleration[:, 0], hand.acceleration[:, 1])[:, None],
+            values=lambda hand: length(hand.acceleration),
             physical_unit="mm/s^2",
             channels=("0",),
             description="length of the hand's acceleration",
@@ -173,7 +173,8 @@ class MazeSignals(Mapping[str, Signal]):
         while True:
             stop = min(first + wanted, n_samples)
             times_s = np.asarray(times[first:stop], dtype=np.float64)
-            times_s += self._clock.shift_s[np.searchsorted(restarts, np.arange(first, stop), side="right")]
+            if len(restarts):
+                times_s += self._clock.shift_s[np.searchsorted(restarts, np.arange(first, stop), side="right")]
             gaps = np.flatnonzero(np.diff(times_s) >= min_gap_s)
             if stop == n_samples:
                 return stop, times_s
@@ -183,7 +184,7 @@ class MazeSignals(Mapping[str, Signal]):
 
     def _usable(self, times_s: Floats, latest: float) -> slice | NDArray[np.bool_]:
         """Samples whose times can be used and follow those before."""
-        if len(times_s) == 0 or (times_s[0] > latest and (np.diff(times_s) > 0).all()):
+        if len(times_s) == 0 or (times_s[0] > latest and (times_s[1:] > times_s[:-1]).all()):
             return slice(None)
         keep, faults = believable(times_s, self._span_s)
         for fault in faults:
@@ -193,7 +194,7 @@ class MazeSignals(Mapping[str, Signal]):
 
 def _position(source: PositionSource, rows: slice, keep: slice | NDArray[np.bool_]) -> Floats:
     """(n_samples, 2) mm."""
-    position = np.asarray(source.values[rows, :2], dtype=np.float64)[keep]
+    position: Floats = source.values[rows].astype(np.float64)[keep, :2]
     return position if source.to_mm == 1.0 else position * source.to_mm
 
 

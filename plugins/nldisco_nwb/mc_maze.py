@@ -142,7 +142,8 @@ class MCMaze:
             if config.subject in (None, subject) and config.dandiset == "000070"
         )
         return ArchiveFiles(
-            name="mc-maze" if config.dandiset == "000070" else f"mc-maze --set dataset.dandiset={config.dandiset}",
+            name="mc-maze",
+            options="" if config.dandiset == "000070" else f" --set dataset.dandiset={config.dandiset}",
             dandiset=config.dandiset,
             archive=config.archive,
             path=config.path,

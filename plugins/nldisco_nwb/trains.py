@@ -40,7 +40,7 @@ class FileSpikeTrains(SpikeTrains):
 def spike_bounds(trains: SpikeTrains) -> NDArray[np.float64]:
     """First and last spike (s) of every unit that has any, finite ones only; reads nothing in between."""
     starts, stops = trains.offsets[:-1], trains.offsets[1:]
-    ends = np.concatenate([starts[stops > starts], stops[stops > starts] - 1])
+    ends = np.sort(np.concatenate([starts[stops > starts], stops[stops > starts] - 1]))
     times = np.array([float(trains.source[int(end) : int(end) + 1][0]) for end in ends])
     finite: NDArray[np.float64] = times[np.isfinite(times)]
     return finite

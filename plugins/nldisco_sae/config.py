@@ -175,8 +175,9 @@ class TrainingConfig(SparseCodeConfig):
     aux_k : dead latents that reconstruct the residual of one bin; None takes half of each level
     aux_coefficient : weight of that auxiliary loss; 0 turns revival off
     grad_clip : largest norm of one instance's gradient, None for no limit
-    engine : ``fast`` or ``reference`` to force how a step is computed on the CPU; ``auto`` takes the fast one where it
-        applies (batch-top-k, ``mse``, output ``identity``, all observed) and training is long enough to gain by it
+    engine : ``fast`` or ``reference`` to force how a step is computed; ``auto`` takes the fast one where it applies (on
+        the CPU batch-top-k, linear encoder, a built-in loss, all observed) and training is long enough to gain by it,
+        and decodes codes of single bins sparsely
     precision : of the factors of products on a CUDA device, 24, 11 or 8 bits; sums and weights are float32. ``bf16`` is
         for the fast step, others take ``tf32`` then. There every engine but ``reference`` replays captured steps, and
         the fast one does loss ``mse`` and output ``identity``

@@ -76,7 +76,7 @@ def _decode(first: int, last: int, n_lags: int, codes: Codes, kernels: Floats, p
 def _code_slopes(
     first: int, last: int, n_lags: int, codes: Codes, kernels: Floats, slopes: Floats, found: Floats
 ) -> None:
-    """Put gradients of the codes of windows first to last in found (n_bins, n_latents); slopes as `_decode` predicts."""
+    """Fill found (n_bins, n_latents) with gradients of windows first to last; slopes are those of predictions."""
     edges, latent_at, value_at = codes
     n_units = slopes.shape[1] // n_lags
     zero = np.float32(0)

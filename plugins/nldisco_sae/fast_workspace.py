@@ -65,7 +65,7 @@ class Source:
 
     def places(self, rows: Integers) -> Integers:
         """Where examples begin."""
-        return rows if self.starts is None else self.starts[rows]
+        return np.ascontiguousarray(rows) if self.starts is None else self.starts[rows]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

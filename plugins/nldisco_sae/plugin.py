@@ -92,7 +92,7 @@ def nldisco_presets() -> Iterator[Preset]:
         name="ensembles",
         provider=None,
         source="nldisco_sae:presets/ensembles.toml",
-        summary="Overlapping ensembles in about a hundred units: gated autoencoder, 64 latents, 100 ms bins.",
+        summary="Overlapping ensembles in about a hundred units: L1 autoencoder, 64 latents, 100 ms bins.",
     )
     yield Preset(
         name="worm",

@@ -216,9 +216,8 @@ def _test(
         codes=chosen.codes,
         n_conditions=chosen.n_conditions,
         tested=tested,
+        active_starts=active.starts,
         active_rows=active.rows,
-        active_columns=active.columns,
-        n_columns=active.n_columns,
     )
     found["p"] = p_values(scores.max_mcc, by_chance)
     found["null_mean"] = np.where(np.isnan(scores.max_mcc), np.nan, by_chance.mean(axis=0))

@@ -7,6 +7,7 @@ without being touched. Bins where the variable is not defined count neither insi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.tuning import Conditions, mutual_information, stability
+from nldisco_selectivity.tally import Tally, tally
 
-__all__ = ["Active", "Scores", "large_enough", "max_mcc", "score"]
+__all__ = ["Active", "Scores", "large_enough", "max_mcc", "score", "shares"]
 
 MIN_ON, MIN_OFF = 5, 20
-N_LEVELS = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,57 +28,36 @@ class Active:
 
     Attributes
     ----------
-    rows, columns, values : (n_active,) row, column and activation (> 0) of each
-    by_value : (n_active,) order by column and value
-    n_columns : columns there are, silent ones included
+    starts : (n_columns + 1,) where those of each column begin
+    rows, values : (n_active,) row and activation (> 0) of each
+    by_value : (n_active,) entries of each column by ascending activation
     """
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
     values: NDArray[np.float64]
-    by_value: NDArray[np.int64]
-    n_columns: int
+    by_value: NDArray[np.int32]
 
     @classmethod
     def of(cls, activations: sparse.csc_array, rows: NDArray[np.bool_]) -> Active:
         """Those of (n_rows, n_columns) activations on the rows of a mask."""
-        n_columns = activations.shape[1]
         keep = rows[activations.indices]
-        columns = np.repeat(np.arange(n_columns), np.diff(activations.indptr))[keep]
-        values = activations.data[keep]
+        starts = np.concatenate([[0], np.cumsum(keep)])[activations.indptr].astype(np.int64)
+        values = activations.data[keep].astype(np.float64, copy=False)
+        by_value = np.empty(len(values), dtype=np.int32)
+        for start, stop in pairwise(starts.tolist()):
+            by_value[start:stop] = np.argsort(values[start:stop]) + start
         return cls(
-            rows=activations.indices[keep].astype(np.int64),
-            columns=columns,
+            starts=starts,
+            rows=activations.indices[keep].astype(np.int32, copy=False),
             values=values,
-            by_value=np.lexsort((values, columns)),
-            n_columns=n_columns,
+            by_value=by_value,
         )
 
-    def on(self, rows: NDArray[np.bool_]) -> Active:
-        """Those on the rows of a mask."""
-        keep = rows[self.rows]
-        if keep.all():
-            return self
-        kept = self.by_value[keep[self.by_value]]
-        return Active(
-            rows=self.rows[keep],
-            columns=self.columns[keep],
-            values=self.values[keep],
-            by_value=(np.cumsum(keep) - 1)[kept],
-            n_columns=self.n_columns,
-        )
-
-    def ranks(self) -> NDArray[np.float64]:
-        """(n_active,) rank of each activation among the active bins of its column, from 1, ties averaged."""
-        columns, values = self.columns[self.by_value], self.values[self.by_value]
-        new = np.ones(len(values), dtype=bool)
-        new[1:] = (np.diff(columns) != 0) | (np.diff(values) != 0)
-        first = np.flatnonzero(new)
-        last = np.append(first[1:], len(values)) - 1
-        start = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=self.n_columns))])[columns[first]]
-        ranks = np.empty(len(values))
-        ranks[self.by_value] = np.repeat((first + last) / 2 - start + 1, last - first + 1)
-        return ranks
+    @property
+    def n_columns(self) -> int:
+        """Columns there are, silent ones included."""
+        return len(self.starts) - 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,44 +144,40 @@ def score(
     rows, first_half : (n_rows,) masks: the rows scored, and their earlier half
     segments : (n_rows,) contiguous stretch of each row
     """
-    rows = rows & (chosen.codes >= 0)
-    active = active.on(rows)
-    n_conditions = chosen.n_conditions
-    shape = (active.n_columns, n_conditions)
-    codes = chosen.codes[active.rows]
-    key = active.columns * n_conditions + codes
-    n_on = np.bincount(chosen.codes[rows], minlength=n_conditions)
-
-    def per_condition(weights: NDArray[Any] | None = None) -> NDArray[Any]:
-        return np.bincount(key, weights=weights, minlength=shape[0] * n_conditions).reshape(shape)
-
-    hits = per_condition()
-    ranks = active.ranks()
+    codes = np.where(rows, chosen.codes, -1)
+    n_on = np.bincount(codes[codes >= 0], minlength=chosen.n_conditions)
+    found = tally(
+        active.starts,
+        active.rows,
+        active.values,
+        active.by_value,
+        codes,
+        _runs(chosen.codes, segments),
+        segments,
+        first_half,
+        chosen.n_conditions,
+        by_trial,
+    )
+    hits = found.hits
     silent = hits.sum(axis=1) == 0
-    scores = _shares(hits, n_on)
-    scores["auroc"] = _auroc(hits, per_condition(ranks), n_on)
-    scores |= _means(active, per_condition, hits, n_on)
+    scores = shares(hits, n_on)
+    scores["auroc"] = _auroc(hits, found.rank_sum, n_on)
+    scores |= _means(found, n_on)
     for values in scores.values():
         values[silent] = np.nan
     return Scores(
-        by_condition={
-            **scores,
-            "n_active": hits,
-            "n_visits": per_condition(_starts(active, _runs(chosen.codes, segments)).astype(np.float64)).astype(
-                np.int64
-            ),
-        },
+        by_condition={**scores, "n_active": hits, "n_visits": found.visits},
         n_on=n_on,
         n_off=n_on.sum() - n_on,
         n_active=hits.sum(axis=1),
-        n_visits=_episodes(active, segments, by_trial=by_trial),
+        n_visits=found.episodes,
         max_mcc=np.where(silent | ~large_enough(n_on).any(), np.nan, max_mcc(hits, n_on)),
-        mutual_information=np.where(silent, np.nan, _information(active, ranks, codes, hits, n_on)),
-        stability=_stability(per_condition, active, chosen, rows, first_half),
+        mutual_information=np.where(silent, np.nan, _information(found, n_on)),
+        stability=_stability(found, codes, first_half),
     )
 
 
-def _shares(hits: NDArray[np.int64], n_on: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def shares(hits: NDArray[np.int64], n_on: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     TP = hits.astype(np.float64)
     FP = TP.sum(axis=1, keepdims=True) - TP
     FN, n_off = n_on - TP, n_on.sum() - n_on
@@ -225,18 +201,13 @@ def _auroc(hits: NDArray[np.int64], ranks_on: NDArray[np.float64], n_on: NDArray
     return _ratio(rank_sum - n_on * (n_on + 1) / 2, n_on.astype(np.float64) * (n_on.sum() - n_on))
 
 
-def _means(
-    active: Active, per_condition: Any, hits: NDArray[np.int64], n_on: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    n_off = n_on.sum() - n_on
-    total = per_condition(active.values)
+def _means(found: Tally, n_on: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    n_off, total = n_on.sum() - n_on, found.total
     mean_on, mean_off = _ratio(total, n_on), _ratio(total.sum(axis=1, keepdims=True) - total, n_off)
     # Deviations from the column's mean lose no digits where the spread is small beside the mean.
-    mean = _ratio(total.sum(axis=1), np.full(len(total), n_on.sum()))
-    deviation = active.values - mean[active.columns]
-    silent_on = n_on - hits
-    first = per_condition(deviation) - silent_on * mean[:, None]
-    second = per_condition(np.square(deviation)) + silent_on * np.square(mean)[:, None]
+    mean = _ratio(total.sum(axis=1, keepdims=True), n_on.sum())
+    silent_on = n_on - found.hits
+    first, second = found.first - silent_on * mean, found.second + silent_on * np.square(mean)
     variance = [
         _ratio(square, n) - np.square(_ratio(sum_, n))
         for sum_, square, n in (
@@ -251,54 +222,25 @@ def _means(
     return {"cohens_d": cohens_d, "mean_on": mean_on, "mean_off": mean_off}
 
 
-def _information(
-    active: Active,
-    ranks: NDArray[np.float64],
-    codes: NDArray[np.int32],
-    hits: NDArray[np.int64],
-    n_on: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    n_columns, n_conditions = hits.shape
-    n_active = hits.sum(axis=1)[active.columns]
-    level = np.minimum((ranks - 0.5) * (N_LEVELS - 1) / n_active, N_LEVELS - 2).astype(np.int64) + 1
-    key = (active.columns * N_LEVELS + level) * n_conditions + codes
-    counts = np.bincount(key, minlength=n_columns * N_LEVELS * n_conditions).reshape(n_columns, N_LEVELS, n_conditions)
-    counts[:, 0] = n_on - hits
+def _information(found: Tally, n_on: NDArray[np.int64]) -> NDArray[np.float64]:
+    counts = found.levels.copy()
+    counts[:, 0] = n_on - found.hits
     return mutual_information(counts)
 
 
-def _stability(
-    per_condition: Any, active: Active, chosen: Conditions, rows: NDArray[np.bool_], first_half: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    curves = []
-    for half in (first_half, ~first_half):
-        n_bins = np.bincount(chosen.codes[rows & half], minlength=chosen.n_conditions)
-        curves.append(_ratio(per_condition(active.values * half[active.rows]), n_bins))
-    return stability(*curves)
+def _stability(found: Tally, codes: NDArray[np.int32], first_half: NDArray[np.bool_]) -> NDArray[np.float64]:
+    n_conditions = found.hits.shape[1]
+    n_bins = [np.bincount(codes[half & (codes >= 0)], minlength=n_conditions) for half in (~first_half, first_half)]
+    return stability(*(_ratio(total, n) for total, n in zip(found.half_total, n_bins, strict=True)))
 
 
-def _runs(codes: NDArray[np.int32], segments: NDArray[np.int32]) -> NDArray[np.int64]:
+def _runs(codes: NDArray[np.int32], segments: NDArray[np.int32]) -> NDArray[np.int32]:
     """(n_rows,) number of the run of equal codes within a stretch that each row lies in."""
-    return np.cumsum(
-        np.diff(codes, prepend=codes[:1]).astype(bool) | np.diff(segments, prepend=segments[:1]).astype(bool)
-    )
+    new = np.diff(codes, prepend=codes[:1]).astype(bool) | np.diff(segments, prepend=segments[:1]).astype(bool)
+    return np.cumsum(new).astype(np.int32)
 
 
-def _starts(active: Active, group: NDArray[Any]) -> NDArray[np.bool_]:
-    """(n_active,) whether an active bin is the first of its column in its group; groups ascend with the rows."""
-    first = np.ones(len(active.rows), dtype=bool)
-    first[1:] = (np.diff(active.columns) != 0) | (np.diff(group[active.rows]) != 0)
-    return first
-
-
-def _episodes(active: Active, segments: NDArray[np.int32], *, by_trial: bool) -> NDArray[np.int64]:
-    first = _starts(active, segments)
-    if not by_trial:
-        first[1:] |= np.diff(active.rows) != 1
-    return np.bincount(active.columns[first], minlength=active.n_columns)
-
-
-def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
+def _ratio(above: NDArray[Any], below: NDArray[Any] | np.int64) -> NDArray[np.float64]:
     """Quotient, NaN where nothing stands below."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=np.float64), below)
     quotient: NDArray[np.float64] = np.full(above.shape, np.nan)

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from nldisco_core.accumulation import RATE_FLOOR
 from nldisco_core.binned import Binned, BinnedSession, Preprocessing, UnitStatistics
 from nldisco_core.cosmoothing import (
-    PENALTY,
+    PENALTIES,
     co_smoothing,
     co_smoothing_retrained,
     leave_out,
@@ -104,11 +104,12 @@ def test_bits_are_those_of_a_penalised_poisson_readout(is_sparse: bool) -> None:
 
         def objective(w: np.ndarray, x: np.ndarray = codes[train], y: np.ndarray = counts[train, unit]) -> float:
             log_rate = x @ w[1:] + w[0]
-            return float((np.exp(log_rate) - y * log_rate).mean() + PENALTY / 2 * w[1:] @ w[1:])
+            return float((np.exp(log_rate) - y * log_rate).mean() + PENALTIES[0] / 2 * w[1:] @ w[1:])
 
         w = minimize(objective, np.zeros(3), method="BFGS").x
         null = counts[train, unit].mean()
-        rate = np.maximum(np.exp(codes @ w[1:] + w[0]), RATE_FLOOR)[data.split == 2]
+        largest = counts[train, unit].max()
+        rate = np.clip(np.exp(codes @ w[1:] + w[0]), RATE_FLOOR, largest)[data.split == 2]
         y = counts[data.split == 2, unit]
         gain = (y * np.log(rate / null) - rate + null).sum() / np.log(2)
         assert scores(result)[f"u{unit}"] == pytest.approx(gain / y.sum(), abs=1e-3)
@@ -180,6 +181,20 @@ def test_only_the_units_asked_for_are_left_out_of_training() -> None:
     found = scores(co_smoothing_retrained(fit, data, counts=data, units={"u1", "u5"}))
     assert len(seen) == 2
     np.testing.assert_array_equal(found, scores(every)[["u1", "u5"]])
+
+
+def test_many_latents_without_meaning_cost_little() -> None:
+    rng = np.random.default_rng(0)
+    data = binned(rng.poisson(0.5, (3000, 2)), np.arange(3000) // 100 % 3)
+
+    class Noise:
+        def transform(self, data: Binned) -> Latents:
+            codes = np.random.default_rng(1).gamma(1, 1, (data.n_bins, 200))
+            codes[np.random.default_rng(2).random(codes.shape) > 0.05] = 0
+            kept = (sparse.csc_array(codes),)
+            return Latents.of(LatentSpace(codes=kept, session_ids=("s",), row_offsets=data.row_offsets))
+
+    assert (scores(co_smoothing(Noise(), data, counts=data)) > -0.2).all()  # type: ignore[arg-type]
 
 
 def test_large_populations_are_left_out_in_ten_seeded_folds() -> None:

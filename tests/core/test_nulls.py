@@ -257,9 +257,8 @@ def test_event_locked_latent_is_found_by_shifts_within_trials_but_not_of_the_ses
             codes=phase.astype(np.int32),
             n_conditions=2,
             tested=everything(data),
-            active_rows=active,
-            active_columns=np.zeros(len(active), dtype=np.int64),
-            n_columns=1,
+            active_starts=np.array([0, len(active)]),
+            active_rows=active.astype(np.int32),
         )
         p[null.name] = p_values(np.array([phase[active].sum() / phase.sum()]), by_chance)[0]
     assert p["within-trial shift"] == pytest.approx(1 / 201)
@@ -291,9 +290,8 @@ def test_counts_under_a_null_equal_a_plain_loop() -> None:
         codes=codes,
         n_conditions=4,
         tested=tested,
-        active_rows=rows,
-        active_columns=columns,
-        n_columns=3,
+        active_starts=np.searchsorted(columns, np.arange(4)),
+        active_rows=rows.astype(np.int32),
     )
     for source, (counts, n_on) in zip(null.sources(5), seen, strict=True):
         expected, expected_n = np.zeros((3, 4)), np.zeros(4)
@@ -347,9 +345,8 @@ def calibration(n_sessions: int, *, shuffled: bool) -> np.ndarray:
             codes=codes,
             n_conditions=8,
             tested=everything(data),
-            active_rows=active,
-            active_columns=np.zeros(len(active), dtype=np.int64),
-            n_columns=1,
+            active_starts=np.array([0, len(active)]),
+            active_rows=active.astype(np.int32),
         )
         observed = largest(np.bincount(codes[active], minlength=8)[None], np.bincount(codes, minlength=8))
         found.append(p_values(observed, by_chance)[0])

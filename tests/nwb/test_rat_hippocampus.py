@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from nldisco_nwb.rat_hippocampus import DIRECTIONS, RatHippocampus, RatHippocampusConfig
+from nldisco_nwb.rat_hippocampus import DIRECTIONS, RatHippocampus, RatHippocampusConfig, running_direction
 from pynwb import NWBFile, TimeSeries
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 from pynwb.epoch import TimeIntervals
@@ -108,10 +109,6 @@ def test_the_running_direction_is_that_of_the_track_and_undefined_at_rest(sessio
 
 
 def test_missing_positions_give_no_direction_and_gaps_are_not_run_across(session: Session) -> None:
-    from dataclasses import replace
-
-    from nldisco_nwb.rat_hippocampus import running_direction
-
     whole = session.signals["linear_position"]
     values = whole.values.copy()
     values[100:140] = np.nan

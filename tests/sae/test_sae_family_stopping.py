@@ -11,7 +11,6 @@ from nldisco_sae.examples import Examples
 from nldisco_sae.gated import GatedSAE
 from nldisco_sae.matryoshka import MatryoshkaSAE
 from nldisco_sae.training import Trainer
-from nldisco_sae.unit_shuffled import UnitShuffledSAE
 from nldisco_sae.validation import held_out_rows
 
 from nldisco_core.binned import Binned
@@ -89,7 +88,7 @@ def test_held_out_batches_cover_all_bins_once_and_each_is_spread_over_time() -> 
     assert int(torch.cat(few).max()) > 980
 
 
-@pytest.mark.parametrize("model_class", [MatryoshkaSAE, UnitShuffledSAE, GatedSAE])
+@pytest.mark.parametrize("model_class", [MatryoshkaSAE, GatedSAE])
 def test_training_ends_early_and_each_instance_keeps_its_best_epoch(noise, make_monitor, model_class) -> None:
     settings = {"n_latents": 24, "seeds": (0, 1), "batch_size": 40, "epochs": 80, "patience": 4, "lr": 0.02}
     if model_class is not GatedSAE:

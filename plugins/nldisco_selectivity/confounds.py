@@ -1,0 +1,239 @@
+"""Whether a latent's mapping to a variable says more than the other variables already do, on held-out bins.
+
+Heading and position go together by behaviour alone, so a heading latent also looks like a position latent. Here a model
+of when the latent is active gets the other variables, with and without the one in question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nldisco_core.counting import compiled, count_active
+from nldisco_core.tuning import Conditions
+from nldisco_selectivity.scores import Active
+
+__all__ = ["MOST_OTHERS", "Compared", "Part", "compare"]
+
+MOST_OTHERS = 5
+MOST_ROWS = 20_000
+PRIOR = 2.0
+MIN_SHARE = 0.05
+_Z = 1.645
+_MOST_SWEEPS, _TOLERANCE = 50, 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Bins to fit on, or to hold out.
+
+    Attributes
+    ----------
+    active : active bins of every column on these rows
+    rows : (n_rows,) which rows
+    """
+
+    active: Active
+    rows: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """What one variable says of each column on held-out bins (bits per active bin; NaN where not compared).
+
+    Attributes
+    ----------
+    alone : (n_columns,) gain of this variable over the mean rate
+    beyond : (n_columns,) gain of this variable over all others together
+    beyond_se : (n_columns,) its standard error over blocks of bins
+    better : (n_columns,) the other variable that explains the column better, None for none
+    """
+
+    alone: NDArray[np.float64]
+    beyond: NDArray[np.float64]
+    beyond_se: NDArray[np.float64]
+    better: NDArray[np.object_]
+
+
+def compare(
+    variables: Mapping[str, Conditions],
+    *,
+    fit: Part,
+    held_out: Part,
+    blocks: NDArray[np.int32],
+    wanted: Mapping[str, NDArray[np.bool_]],
+) -> dict[str, Compared]:
+    """Compare each wanted mapping with the other variables, at most `MOST_OTHERS` of them.
+
+    The model of a column is Poisson and multiplicative, ``P(active) = rate prod_v g_v[condition of v]``, fitted by
+    cyclic scaling (Darroch & Ratcliff, Ann. Math. Stat. 43, 1470, 1972) with a gamma prior of `PRIOR` events on each
+    factor; bins where another variable is not defined are one more condition of it. Fit and test take the bins where
+    the variable in question is defined, every so many where there are more than `MOST_ROWS`. The gain of one model
+    over another is the difference of their log likelihoods over held-out bins.
+
+    A mapping is better explained by others when they gain beyond the variable, and the variable gains nothing beyond
+    them: less than 1.645 standard errors over blocks, or less than a twentieth of what all explain. Of the others the
+    one is named that gains most alone.
+
+    Parameters
+    ----------
+    variables : cut into conditions; with more others than `MOST_OTHERS` those that explain most on the bins to fit
+    blocks : (n_rows,) stretches of bins that count as independent, such as trials
+    wanted : by name of a variable the (n_columns,) columns whose mapping is compared
+    """
+    strongest = _strongest(variables, fit)
+    found = {}
+    for name, columns in wanted.items():
+        others = [other for other in strongest if other != name][:MOST_OTHERS]
+        chosen = [variables[name], *(variables[other] for other in others)]
+        found[name] = _compare_one(chosen, fit, held_out, blocks, columns)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Levels:
+    """Conditions of several variables, numbered through.
+
+    Attributes
+    ----------
+    codes : (n_rows, n_variables) number of the condition of each row
+    edges : (n_variables + 1,) where the conditions of each variable begin
+    """
+
+    codes: NDArray[np.int32]
+    edges: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, chosen: Sequence[Conditions]) -> _Levels:
+        edges = np.concatenate([[0], np.cumsum([conditions.n_conditions + 1 for conditions in chosen])])
+        codes = [np.where(c.codes < 0, c.n_conditions, c.codes) + edge for c, edge in zip(chosen, edges, strict=False)]
+        return cls(codes=np.stack(codes, axis=1).astype(np.int32), edges=edges)
+
+    def counts(self, active: Active, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(n_columns, n_levels) active bins among these rows."""
+        masked = np.where(rows[:, None], self.codes, -1)
+        n_levels = int(self.edges[-1])
+        return sum(
+            (count_active(active.starts, active.rows, np.ascontiguousarray(codes), n_levels) for codes in masked.T),
+            start=np.zeros((active.n_columns, n_levels), dtype=np.int64),
+        )
+
+
+def _strongest(variables: Mapping[str, Conditions], fit: Part) -> list[str]:
+    """Names of the variables, that which explains most of all columns on the bins to fit first."""
+    gains = {}
+    for name, conditions in variables.items():
+        codes = np.where(fit.rows, conditions.codes, -1)
+        hits = count_active(fit.active.starts, fit.active.rows, codes, conditions.n_conditions)
+        n_on = np.bincount(codes[codes >= 0], minlength=conditions.n_conditions)
+        expected = n_on * hits.sum(axis=1, keepdims=True) / max(n_on.sum(), 1)
+        gains[name] = float((hits * np.log((hits + PRIOR) / (expected + PRIOR))).sum())
+    return sorted(gains, key=lambda name: -gains[name])
+
+
+def _compare_one(
+    chosen: Sequence[Conditions], fit: Part, held_out: Part, blocks: NDArray[np.int32], columns: NDArray[np.bool_]
+) -> Compared:
+    """The first variable against the others."""
+    levels, defined = _Levels.of(chosen), chosen[0].codes >= 0
+    fit_rows, test_rows = _thinned(fit.rows & defined), _thinned(held_out.rows & defined)
+    cells, exposure = np.unique(levels.codes[fit_rows], axis=0, return_counts=True)
+    counts = levels.counts(fit.active, fit_rows)
+    test_codes = levels.codes[test_rows]
+    place = np.cumsum(test_rows) - 1
+    _, block = np.unique(blocks[test_rows], return_inverse=True)
+    everything = np.ones(len(chosen), dtype=bool)
+    first = np.arange(len(chosen)) == 0
+    models = {"mean": ~everything, "all": everything, "others": ~first, "alone": first}
+    models |= {c.variable: np.arange(len(chosen)) == i for i, c in enumerate(chosen) if i}
+    found = {name: np.full(len(columns), np.nan) for name in ("alone", "beyond", "beyond_se")}
+    better = np.full(len(columns), None, dtype=object)
+    for column in np.flatnonzero(columns):
+        rows = held_out.active.rows[held_out.active.starts[column] : held_out.active.starts[column + 1]]
+        active = place[rows[test_rows[rows]]]
+        n_active = counts[column, : levels.edges[1]].sum()
+        if n_active == 0 or len(active) == 0:
+            continue
+        gains = {}
+        for name, used in models.items():
+            factors = _factors(cells, exposure, counts[column], levels.edges, used, n_active / exposure.sum())
+            log_rate = np.log(n_active / exposure.sum()) + np.log(factors)[test_codes[:, used]].sum(axis=1)
+            likelihood = -np.bincount(block, weights=np.exp(log_rate))
+            likelihood += np.bincount(block[active], weights=log_rate[active], minlength=len(likelihood))
+            gains[name] = likelihood / (len(active) * np.log(2))
+        found["alone"][column] = (gains["alone"] - gains["mean"]).sum()
+        found["beyond"][column], found["beyond_se"][column] = _sum(gains["all"] - gains["others"])
+        if len(chosen) > 1 and _explained_away(gains):
+            better[column] = max((c.variable for c in chosen[1:]), key=lambda name: gains[name].sum())
+    return Compared(**found, better=better)
+
+
+def _explained_away(gains: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether the others say more than the variable and it nothing beyond them; log likelihoods by block."""
+    least = MIN_SHARE * float((gains["all"] - gains["mean"]).sum())
+
+    def adds(difference: NDArray[np.float64]) -> bool:
+        gain, error = _sum(difference)
+        return gain > max(_Z * error, least, 0.0)
+
+    return adds(gains["others"] - gains["alone"]) and not adds(gains["all"] - gains["others"])
+
+
+def _sum(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Sum of independent values and its standard error."""
+    return float(values.sum()), float(np.sqrt(len(values) * values.var(ddof=1))) if len(values) > 1 else np.inf
+
+
+def _thinned(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Every so many of the rows, at most `MOST_ROWS`."""
+    chosen = np.flatnonzero(rows)
+    kept = np.zeros_like(rows)
+    kept[chosen[:: max(-(-len(chosen) // MOST_ROWS), 1)]] = True
+    return kept
+
+
+@compiled
+def _factors(
+    cells: NDArray[np.int32],
+    exposure: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    used: NDArray[np.bool_],
+    rate: float,
+) -> Any:
+    """(n_levels,) factor of each condition, 1 for those of variables that are not used.
+
+    Parameters
+    ----------
+    cells, exposure : (n_cells, n_variables) combinations of conditions that occur and (n_cells,) bins of each
+    counts : (n_levels,) active bins of each condition
+    edges : (n_variables + 1,) where the conditions of each variable begin
+    used : (n_variables,) variables of the model
+    rate : share of active bins
+    """
+    factors, expected = np.ones(edges[-1]), np.zeros(edges[-1])
+    mean = exposure * rate
+    n_used = used.sum()
+    for _ in range(_MOST_SWEEPS):
+        largest = 0.0
+        for variable in range(len(used)):
+            if not used[variable]:
+                continue
+            start, stop = edges[variable], edges[variable + 1]
+            expected[start:stop] = 0.0
+            for cell in range(len(mean)):
+                expected[cells[cell, variable]] += mean[cell]
+            for level in range(start, stop):
+                new = (counts[level] + PRIOR) / (expected[level] / factors[level] + PRIOR)
+                expected[level] = new / factors[level]
+                factors[level] = new
+                largest = max(largest, abs(np.log(expected[level])))
+            for cell in range(len(mean)):
+                mean[cell] *= expected[cells[cell, variable]]
+        if largest < _TOLERANCE or n_used < 2:
+            break
+    return factors

@@ -1,0 +1,246 @@
+"""The spatial mapper: maps of every latent over position and direction, their scores, and what they are by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.binned import SPLITS, Binned, Covariate
+from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.latents import Latents, LatentSpace
+from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.nulls import Null, benjamini_hochberg, choose_null, p_values
+from nldisco_core.tuning import one_per_channel, rectified, rectified_columns
+from nldisco_spatial.config import SpatialConfig
+from nldisco_spatial.measures import Direction, Measure, Position, Speed
+
+__all__ = ["Spatial"]
+
+MIN_ACTIVE, MIN_VISITS = 50, 10
+
+
+class Spatial:
+    """Scores every latent of every instance on every position, direction and speed.
+
+    The table has a row per (instance, latent, sign, variable, split, statistic), condition null:
+
+    - positions (statistics ``spatial information`` and ``grid score``): ``spatial_information`` (bits per event),
+      ``sparsity``, ``kl_from_uniform`` (bits), ``stability`` (Pearson r of the maps of odd and even blocks),
+      ``grid_score``, ``border_score``, ``peak`` and where it lies (``preferred_x``, ``preferred_y``)
+    - directions (``resultant length``): ``resultant_length``, ``preferred_direction`` (in the variable's own unit), and
+      of the polar map what is listed for positions
+    - speeds (``absolute speed score``): ``speed_score``
+    - ``p`` is of the statistic on the last split, against `n_shifts` relabellings of the kind that suits the variable
+      (``null``, ``effective_shifts``); the grid score is tested where it is positive on the first split
+    - ``q`` is Benjamini-Hochberg per instance over all tested rows of supported latents
+    - ``supported``: at least 50 active bins and 10 visits (runs of active bins) where the variable is defined
+
+    Arrays, columns as in `nldisco_core.tuning.rectified`, instances first, over all bins and once more as
+    ``…_<split>``: ``<variable>/map`` (n_instances, n_columns, ny, nx) and ``occupancy_s``, ``x_edges``, ``y_edges``;
+    ``polar`` (n_instances, n_columns, n_directions) and ``polar_occupancy_s``, ``polar_centres``.
+    """
+
+    def __init__(self, config: SpatialConfig) -> None:
+        self.config = config
+
+    def map(self, latents: Latents, data: Binned, *, seed: int) -> MapperResult:
+        """Scores of the space ``latents``.
+
+        Raises
+        ------
+        DataError
+            An unknown variable, or a split without bins.
+        IncompatibleData
+            Latents whose rows are not the bins of the data.
+        """
+        task = _Task.of(latents.main, data, self.config)
+        tables: list[pd.DataFrame] = []
+        arrays: dict[str, NDArray[Any]] = {}
+        notes = [] if self.config.n_shifts >= 19 else [f"n_shifts is {self.config.n_shifts}: no p can be .05 or less"]
+        for covariate in _variables(data, self.config):
+            try:
+                measure = _measure(task, covariate)
+            except DataError as error:
+                notes.append(f"{covariate.name} is left out: {error}")
+                continue
+            table, said = _table(task, covariate, measure, seed)
+            tables.append(table)
+            notes.append(f"{covariate.name}: {said}")
+            arrays |= _arrays(task, covariate, measure)
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["instance", "latent"])
+        table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
+        return MapperResult(table=_with_q(table), arrays=arrays, notes=tuple(notes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Task:
+    """What is the same for every variable."""
+
+    config: SpatialConfig
+    data: Binned
+    usable: NDArray[np.bool_]
+    rows: Mapping[str, NDArray[np.bool_]]
+    by_latent: sparse.csc_array
+    by_row: sparse.csr_array
+    n_instances: int
+    latent: NDArray[np.int32]
+    sign: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, space: LatentSpace, data: Binned, config: SpatialConfig) -> _Task:
+        if space.row_kind != "bin" or space.n_rows != data.n_bins:
+            raise IncompatibleData(
+                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
+            )
+        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else np.asarray(space.defined)
+        activations = sparse.csc_array(
+            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
+        )
+        latent, sign = rectified_columns(space)
+        return cls(
+            config=config,
+            data=data,
+            usable=usable,
+            rows={split: usable & _rows_of_split(data, split) for split in config.splits},
+            by_latent=activations,
+            by_row=activations.tocsr(),
+            n_instances=space.n_instances,
+            latent=latent,
+            sign=sign,
+        )
+
+
+def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
+    if split == "all":
+        return np.ones(data.n_bins, dtype=bool)
+    rows = np.asarray(data.split == SPLITS.index(split))
+    if not rows.any():
+        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
+    return rows
+
+
+def _variables(data: Binned, config: SpatialConfig) -> Iterator[Covariate]:
+    """The named variables, or all positions, directions and speeds."""
+    chosen = data.covariate_names if config.variables is None else config.variables
+    for name in chosen:
+        for covariate in one_per_channel(data.covariate(name)):
+            drawn = covariate.kind in ("position", "circular") or _is_speed(covariate, config)
+            if drawn or config.variables is not None:
+                yield covariate
+
+
+def _is_speed(covariate: Covariate, config: SpatialConfig) -> bool:
+    named = "speed" in covariate.name.lower() if config.speeds is None else covariate.name in config.speeds
+    return named and covariate.kind == "linear"
+
+
+def _measure(task: _Task, covariate: Covariate) -> Measure:
+    """How a variable is scored; `DataError` says why it cannot be."""
+    config, by_row = task.config, task.by_row
+    for split, rows in task.rows.items():
+        if not (rows & covariate.defined).any():
+            raise DataError(f"it is not defined on any {split} bin that the latents speak of")
+    if covariate.kind == "position":
+        return Position.of(covariate, by_row, task.data, task.rows[config.splits[0]], config)
+    if covariate.kind == "circular":
+        return Direction.of(covariate, by_row, task.data, config)
+    if _is_speed(covariate, config):
+        return Speed(activations=by_row, values=covariate.values[:, 0])
+    raise DataError(f"a {covariate.kind} variable has no map; name a position, a direction, or in `speeds` a speed")
+
+
+def _table(task: _Task, covariate: Covariate, measure: Measure, seed: int) -> tuple[pd.DataFrame, str]:
+    """One row per instance, column, split and statistic, and what there is to say of the test."""
+    scores = {split: measure.scores(rows) for split, rows in task.rows.items()}
+    first, last = scores[task.config.splits[0]], scores[task.config.splits[-1]]
+    observed = measure.statistics(last, first)
+    tested = task.rows[task.config.splits[-1]]
+    null = choose_null(covariate, task.data, usable=task.usable, tested=tested & covariate.defined, seed=seed)
+    draws = 0 if null.refusal else task.config.n_shifts
+    chance = _by_chance(null, measure, tested, observed, draws)
+    parts = []
+    for split, values in scores.items():
+        shared = {**_columns(task), **values, **_support(task, task.rows[split] & covariate.defined)}
+        for statistic, value in observed.items():
+            row = pd.DataFrame(shared).assign(split=split, statistic=statistic, variable=covariate.name)
+            if split == task.config.splits[-1]:
+                row = row.assign(null=null.name, effective_shifts=null.effective_shifts)
+                row = row.assign(**_p(value, chance[statistic])) if draws else row
+            parts.append(row)
+    said = f"p against {draws} {null.name}s, {null.effective_shifts:.0f} of them effectively independent"
+    return pd.concat(parts, ignore_index=True), said if draws else f"no p values: {null.refusal or 'n_shifts is 0'}"
+
+
+def _columns(task: _Task) -> dict[str, NDArray[Any]]:
+    instance, column = (axis.ravel() for axis in np.indices((task.n_instances, len(task.latent))))
+    return {"instance": instance, "latent": task.latent[column], "sign": task.sign[column]}
+
+
+def _support(task: _Task, rows: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """Active bins of each column on these rows, and the runs of consecutive ones within a stretch."""
+    code = task.by_latent
+    column = np.repeat(np.arange(code.shape[1]), np.diff(code.indptr))
+    kept = rows[code.indices]
+    row, column = code.indices[kept], column[kept]
+    stretch = task.data.segments[row]
+    follows = (np.diff(row) == 1) & (np.diff(column) == 0) & (np.diff(stretch) == 0)
+    starts = np.concatenate([[True], ~follows])[: len(row)]
+    n_active = np.bincount(column, minlength=code.shape[1])
+    n_visits = np.bincount(column[starts], minlength=code.shape[1])
+    return {
+        "n_active": n_active,
+        "n_visits": n_visits,
+        "supported": (n_active >= MIN_ACTIVE) & (n_visits >= MIN_VISITS),
+    }
+
+
+def _by_chance(
+    null: Null, measure: Measure, rows: NDArray[np.bool_], observed: Mapping[str, NDArray[np.float64]], n_draws: int
+) -> dict[str, NDArray[np.float64]]:
+    """(n_draws, n_columns) of each statistic."""
+    chance = {name: np.empty((n_draws, len(values))) for name, values in observed.items()}
+    under = measure.by_chance(rows, observed)
+    for draw, source in enumerate(null.sources(n_draws)):
+        for name, values in under(source).items():
+            chance[name][draw] = values
+    return chance
+
+
+def _p(observed: NDArray[np.float64], chance: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    known = np.isfinite(chance)
+    n_known = known.sum(axis=0)
+    mean = np.where(known, chance, 0).sum(axis=0) / np.maximum(n_known, 1)
+    return {
+        "p": p_values(observed, chance),
+        "null_mean": np.where(np.isnan(observed) | (n_known == 0), np.nan, mean),
+    }
+
+
+def _arrays(task: _Task, covariate: Covariate, measure: Measure) -> dict[str, NDArray[Any]]:
+    """Maps of all bins and of each split, instances first."""
+    shape = (task.n_instances, len(task.latent))
+    named: dict[str, NDArray[Any]] = {}
+    for name, rows in {"": task.usable, **{f"_{split}": rows for split, rows in task.rows.items()}}.items():
+        drawn = measure.drawn(rows)
+        by_instance = {array: values.reshape(*shape, *values.shape[1:]) for array, values in drawn.by_column.items()}
+        named |= {
+            f"{covariate.name}/{array}{name}": values for array, values in {**by_instance, **drawn.shared}.items()
+        }
+        named |= {f"{covariate.name}/{array}": values for array, values in drawn.axes.items()}
+    return named
+
+
+def _with_q(table: pd.DataFrame) -> pd.DataFrame:
+    """Benjamini-Hochberg per instance over the tested rows of supported latents, all variables together."""
+    if table.empty:
+        return table
+    family = table["p"].notna() & table["supported"]
+    q = table.loc[family].groupby("instance")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
+    table["q"] = q.reindex(table.index).astype(np.float64)
+    return table
