@@ -45,6 +45,13 @@ SHUFFLED = "unit-shuffled"
 DENSE = ("raw-units", "pca", "ica", "nmf", SHUFFLED)  # brought there by every rule of `at_sparsity`
 NORMALISE = dict.fromkeys(("ica", "learned-dictionary"), ("global-max", "unit-max"))  # the others need the first
 IN_CURVES = ("raw-units", "ica")
+DEFAULT: dict[str, float] = {"snr": 4.0, "n_features": 32, "n_units": 100, "n_latents": 64}
+SWEEPS: dict[str, tuple[float, ...]] = {
+    "snr": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "n_latents": (16, 32, 64, 128, 256),
+    "n_units": (50, 100, 200, 400),
+    "n_features": (8, 16, 32, 64),
+}
 SPLIT = {"train": 0.6, "validation": 0.1, "test": 0.3}  # of blocks; the preset states their gap
 COLUMNS = ["share_found", "region", "place", "direction", "mean_auroc", "mean_mcc", "n_duplicates", "l0"]
 
@@ -199,36 +206,35 @@ def at_default(n_seeds: int) -> tuple[dict[str, bool], pd.DataFrame]:
 
 
 def curves() -> pd.DataFrame:
-    """Share of features found over signal-to-noise, units and latents, one recording each."""
-    changes: list[tuple[dict[str, Any], int]] = [({"snr": snr}, 64) for snr in (0.5, 1.0, 2.0, 4.0, 8.0)]
-    changes += (
-        [({"n_features": n}, 64) for n in (8, 16, 64)]
-        + [({"n_units": n}, 64) for n in (50, 200, 400)]
-        + [({}, n_latents) for n_latents in (16, 32, 128, 256)]
-    )
+    """Share of features found when one thing at a time is changed, one recording each."""
+    known: dict[tuple[tuple[str, float], ...], pd.Series] = {}
     rows = []
-    for changed, n_latents in changes:
-        recorded = recording(
-            "place-ensembles", {"seed": 0, **changed}, preset=PRESET, assignments=[f"model.n_latents={n_latents}"]
-        )
-        found = scores(recorded, IN_CURVES, 0, {})
-        dense = found["variant"].str.endswith("dense")
-        best = found[~dense].groupby("model", sort=False)["share_found"].max()
-        label = ", ".join(f"{key} {value:g}" for key, value in changed.items()) or f"{n_latents} latents"
-        rows.append(
-            {
-                "changed": label,
-                "snr": changed.get("snr", 4.0),
-                "D/N": n_latents / recorded.data.n_units,
-                "l0": found.loc[0, "l0"],
-                **best,
-                **found[dense].groupby("model")["share_found"].max().add_suffix(" dense"),
-            }
-        )
-    table = pd.DataFrame(rows)
+    for swept, values in SWEEPS.items():
+        for value in values:
+            settings = {**DEFAULT, swept: value}
+            key = tuple(settings.items())
+            if key not in known:
+                known[key] = _at(settings)
+            rows.append(pd.concat([pd.Series({"swept": swept, "value": value}), known[key]]))
+    table = pd.DataFrame(rows).infer_objects()
     print("\nshare of features found, recording 0; controls at the same sparsity by their best rule, and dense")
     print(table.round(2).to_string(index=False))
     return table
+
+
+def _at(settings: dict[str, float]) -> pd.Series:
+    """Best share of the preset and of the controls with these settings of the simulator and this many latents."""
+    simulated = {key: value for key, value in settings.items() if key != "n_latents"}
+    n_latents = settings["n_latents"]
+    recorded = recording(
+        "place-ensembles", {"seed": 0, **simulated}, preset=PRESET, assignments=[f"model.n_latents={n_latents}"]
+    )
+    found = scores(recorded, IN_CURVES, 0, {})
+    dense = found["variant"].str.endswith("dense")
+    best = found[~dense].groupby("model", sort=False)["share_found"].max()
+    as_they_are = found[dense].groupby("model", sort=False)["share_found"].max().add_suffix(" dense")
+    about = {"D/N": n_latents / recorded.data.n_units, "l0": found.loc[0, "l0"]}
+    return pd.concat([pd.Series(about), best, as_they_are])
 
 
 def place_cells() -> dict[str, bool]:
@@ -285,25 +291,28 @@ def worm(n_seeds: int) -> None:
 
 
 def figure(matched: pd.DataFrame, over: pd.DataFrame, path: Path) -> None:
-    """Shares found with intervals beside the curves."""
-    drawn = Figure(figsize=(10, 3.4), layout="constrained")
-    left, middle, right = drawn.subplots(1, 3, width_ratios=(1.5, 1, 1), sharey=False)
+    """Shares found with intervals, and beside them what they become when one thing is changed."""
+    drawn = Figure(figsize=(13, 3.4), layout="constrained")
+    bars, *axes = drawn.subplots(1, 1 + len(SWEEPS), width_ratios=(1.6, *(1,) * len(SWEEPS)))
     names = list(matched["model"].unique())[::-1]
     parts = [matched.loc[matched["model"] == name, "share_found"] for name in names]
     reach = [part.mean() - interval(part)[0] for part in parts]
     colours = ["C0" if name in (PRESET, *ALSO_OURS) else "0.6" for name in names]
-    left.barh(names, [part.mean() for part in parts], xerr=reach, color=colours, capsize=2)
-    left.set_xlabel("share of features found, 95 % interval")
-    swept = {
-        "snr": (middle, over[over["changed"].str.startswith("snr")], "signal-to-noise"),
-        "D/N": (right, over[~over["changed"].str.startswith("snr")].sort_values("D/N"), "latents per unit"),
-    }
-    for column, (axis, part, label) in swept.items():
-        for name in (PRESET, *IN_CURVES, *(f"{name} dense" for name in IN_CURVES)):
-            axis.plot(part[column], part[name], "o--" if name.endswith("dense") else "o-", label=name, markersize=3)
-        axis.set(xscale="log", xlabel=label, ylim=(0, 1))
-    right.legend(fontsize="x-small")
-    drawn.savefig(path, dpi=100)
+    bars.barh(names, [part.mean() for part in parts], xerr=reach, color=colours, capsize=2)
+    bars.set(xlabel="share of features found\n(ten recordings, 95 % intervals)")
+    for axis, (swept, values) in zip(axes, SWEEPS.items(), strict=True):
+        part = over[over["swept"] == swept]
+        for colour, name in enumerate((PRESET, *IN_CURVES)):
+            axis.plot(part["value"], part[name], "o-", color=f"C{colour}", label=name, markersize=3)
+            if name != PRESET:
+                label = f"{name} dense"
+                axis.plot(part["value"], part[label], "o:", color=f"C{colour}", label=label, markersize=3)
+        axis.set(xscale="log", xlabel=swept, ylim=(0, 0.9))
+        axis.set_xticks(values, [f"{value:g}" for value in values])
+        axis.minorticks_off()
+    axes[0].legend(fontsize="x-small")
+    axes[0].set_ylabel("share, one recording")
+    drawn.savefig(path, dpi=80)
 
 
 def main() -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy import sparse
 
 from nldisco_core.errors import DatasetUnavailable, InvalidRecording
+from nldisco_core.exporting import ACTIVATIONS, COLUMNS, MASKS
 from nldisco_core.latents import Latents, LatentSpace
 
 __all__ = ["read_activations"]
@@ -19,8 +22,9 @@ def read_activations(path: Path) -> Latents:
 
     Parameters
     ----------
-    path : ``.npy`` with (n_bins, n_latents) or (n_instances, n_bins, n_latents) numbers, or ``.npz`` of one
-        `scipy.sparse` matrix (n_bins, n_latents). No pickled objects are read.
+    path : ``.npy`` with (n_bins, n_latents) or (n_instances, n_bins, n_latents) numbers, ``.npz`` of one
+        `scipy.sparse` matrix (n_bins, n_latents), or a folder as `nldisco_core.exporting.write_activations` fills it.
+        No pickled objects are read.
 
     Raises
     ------
@@ -29,8 +33,10 @@ def read_activations(path: Path) -> Latents:
     InvalidRecording
         It holds something else, or values that are not finite.
     """
+    if path.is_dir():
+        return _listed(path)
     if not path.is_file():
-        raise DatasetUnavailable(f"{path} does not exist; expected a .npy or .npz file of activations")
+        raise DatasetUnavailable(f"{path} does not exist; expected a .npy or .npz file or a folder of activations")
     try:
         values = _without_zeros(sparse.load_npz(path)) if path.suffix == ".npz" else np.load(path, allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
@@ -53,6 +59,37 @@ def read_activations(path: Path) -> Latents:
             session_ids=("saved",),
             row_offsets=np.array([0, n_rows], dtype=np.int64),
             code_kind="nonnegative" if data.size == 0 or data.min() >= 0 else "signed",
+        )
+    )
+
+
+def _listed(folder: Path) -> Latents:
+    """Latents of a folder with one row for each activation, and masks that say how many bins there are."""
+    try:
+        table = pq.read_table(folder / ACTIVATIONS)
+        n_rows = len(np.load(folder / MASKS["train"], allow_pickle=False))
+        row, instance, latent, value = (table[name].to_numpy() for name in table.schema.names[:4])
+    except FileNotFoundError as error:
+        raise DatasetUnavailable(f"{error.filename} is missing; expected {ACTIVATIONS} and {MASKS['train']}") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InvalidRecording(f"{folder} cannot be read as activations: {error}") from error
+    if table.schema.names[:4] != COLUMNS:
+        raise InvalidRecording(f"{folder / ACTIVATIONS} has columns {table.schema.names}; expected {COLUMNS}")
+    if not len(row) or min(row.min(), instance.min(), latent.min()) < 0 or row.max() >= n_rows:
+        raise InvalidRecording(f"{folder / ACTIVATIONS} holds no activations, or some beyond the {n_rows} bins")
+    if not np.isfinite(value).all():
+        raise InvalidRecording(f"{folder / ACTIVATIONS} holds NaN or infinity; activations must be finite")
+    shape = (n_rows, int(latent.max()) + 1)
+    codes = []
+    for index in range(int(instance.max()) + 1):
+        own = instance == index
+        codes.append(_without_zeros(sparse.coo_array((value[own], (row[own], latent[own])), shape=shape)))
+    return Latents.of(
+        LatentSpace(
+            codes=tuple(codes),
+            session_ids=("saved",),
+            row_offsets=np.array([0, n_rows], dtype=np.int64),
+            code_kind="nonnegative" if value.min() >= 0 else "signed",
         )
     )
 

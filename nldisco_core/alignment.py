@@ -61,10 +61,11 @@ def _aligned_in_blocks(
     for block in signals.blocks(names, min_gap_s=3e-9 * grid.bin_ns):
         first, stop = _rows_near(next(iter(block.values())), grid)
         for name, covariate in _aligned(block, known, grid.part(first, stop)):
-            found.setdefault(name, covariate)
-            whole = values.setdefault(name, np.full((grid.n_bins, len(covariate.channels)), np.nan))
+            if name not in found:
+                found[name] = covariate
+                values[name] = np.full((grid.n_bins, len(covariate.channels)), np.nan)
             defined = ~np.isnan(covariate.values)
-            whole[first:stop][defined] = covariate.values[defined]
+            values[name][first:stop][defined] = covariate.values[defined]
     derived = {name: f"{name}_speed" for name in names if f"{name}_speed" not in known}
     order = (each for name in names for each in (name, derived.get(name)) if each in found)
     return {name: replace(found[name], values=values[name]) for name in order}

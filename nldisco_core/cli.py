@@ -328,17 +328,19 @@ def map_command(
 ) -> None:
     """Add mappings to a run without training, or make a run of saved activations.
 
-    RUN_OR_FILE is a run (folder, name or unique start of a name), or a file of activations with one row per bin of
-    --dataset: .npy (bins x latents, or instances x bins x latents) or .npz (a scipy sparse matrix). Settings of a
-    mapper are given as --set mappers.NAME.KEY=VALUE.
+    RUN_OR_FILE is a run (folder, name or unique start of a name), or activations with one row per bin of --dataset:
+    .npy (bins x latents, or instances x bins x latents), .npz (a scipy sparse matrix), or a folder that `nldisco
+    export --format activations` wrote. Settings of a mapper are given as --set mappers.NAME.KEY=VALUE.
     """
     from nldisco_core.activations import read_activations
     from nldisco_core.composition import compose
     from nldisco_core.config import parse_assignments
+    from nldisco_core.exporting import ACTIVATIONS
     from nldisco_core.pipeline import map_activations, map_run
     from nldisco_core.runs import find_run
 
-    if Path(run_or_file).suffix in (".npy", ".npz"):
+    listed = (Path(run_or_file) / ACTIVATIONS).is_file()
+    if listed or Path(run_or_file).suffix in (".npy", ".npz"):
         composed = compose(model="saved-activations", mappers=mappers, seed=seed, assignments=assignments, **named)
         latents = read_activations(Path(run_or_file))
         show_run(map_activations(latents, composed, source=run_or_file, runs_dir=runs_dir), as_json=as_json)
@@ -355,6 +357,34 @@ def map_command(
     for mapper in mappers:
         run = map_run(run, mapper, settings=settings.get("mappers", {}).get(mapper), seed=seed)
     show_run(run, as_json=as_json)
+
+
+@cli.command("export")
+@click.argument("run_name", metavar="RUN")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to be written.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["tables", "activations"]),
+    default="tables",
+    show_default=True,
+    help="All tables as CSV, or the model's activations with masks of training, validation and test bins.",
+)
+@RUNS_DIR
+def export(run_name: str, folder: Path, kind: str, runs_dir: Path) -> None:
+    """Write what a run holds into plain files."""
+    from nldisco_core.exporting import export_tables, write_activations
+    from nldisco_core.runs import find_run
+
+    run = find_run(run_name, runs_dir)
+    if folder.exists():
+        raise ConfigError(f"{folder} exists; name a folder that does not")
+    if kind == "tables":
+        for path in export_tables(run, folder):
+            click.echo(path)
+        return
+    write_activations(run.latents.main, run.counts, folder)
+    click.echo(folder)
 
 
 @cli.command("runs")

@@ -20,10 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Compile a loop without the interpreter's lock; sums keep their order."""
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        made: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        made: F = numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # no folder that a cache can be written to
-        made = numba.njit(nogil=True, error_model="numpy")(function)
+        made = numba.njit(**settings)(function)
     return made
 
 

@@ -2,8 +2,8 @@
 
 A null is a set of ways to give bins the labels of other bins. Which one is right depends on where the variable comes
 from: signals are shifted in a circle inside their session, conditions of a trial are permuted among trials, events and
-phases are shifted in a circle inside each trial. Shifts assume that nothing drifts, so they stay inside stretches of the
-session wherever these are long enough; conditions that came in a row are not permuted but shifted from trial to trial.
+phases are shifted in a circle inside each trial. Shifts assume that nothing drifts, so they stay inside stretches of
+the session wherever these are long enough; conditions that came in a row are not permuted but shifted along the trials.
 """
 
 from __future__ import annotations
@@ -376,7 +376,7 @@ def null_distribution(
         counts = count_relabelled(active_starts, active_rows, cells, stride * labels.shape[1])
         seen = np.bincount(cells[tested].ravel(), minlength=counts.shape[1]).reshape(-1, stride)[:, 1:]
         for draw, n_on in enumerate(seen):
-            chance[start + draw] = statistic(counts[:, draw * stride + 1 : (draw + 1) * stride], n_on)
+            chance[start + draw] = statistic(counts[:, draw * stride + 1 : (draw + 1) * stride].astype(np.int64), n_on)
     return chance
 
 

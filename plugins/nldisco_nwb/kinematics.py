@@ -32,9 +32,12 @@ def central_differences(times_s: Floats, values: Floats, together: NDArray[np.bo
     together : see `joined`
     """
     n_samples = len(times_s)
-    ends = np.flatnonzero(~(np.append(together, False) & np.insert(together, 0, False)))
-    before = ends - np.insert(together, 0, False)[ends]
-    after = ends + np.append(together, False)[ends]
+    if n_samples < 2:
+        return np.full(values.shape, np.nan)
+    breaks = np.flatnonzero(~together)
+    ends = np.unique(np.concatenate([[0], breaks, breaks + 1, [n_samples - 1]]))
+    before = ends - (together[ends - 1] & (ends > 0))
+    after = ends + (together[np.minimum(ends, n_samples - 2)] & (ends < n_samples - 1))
     changed = np.empty(values.shape)
     if n_samples > 2:
         np.subtract(values[2:], values[:-2], out=changed[1:-1])

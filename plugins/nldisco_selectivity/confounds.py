@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nldisco_core.counting import compiled, count_active
+from nldisco_core.splits import spread_rows
 from nldisco_core.tuning import Conditions
 from nldisco_selectivity.scores import Active
 
@@ -23,7 +24,6 @@ MOST_OTHERS = 5
 MOST_ROWS = 20_000
 PRIOR = 2.0
 MIN_SHARE = 0.05
-_Z = 1.645
 _MOST_SWEEPS, _TOLERANCE = 50, 1e-3
 
 
@@ -75,9 +75,9 @@ def compare(
     the variable in question is defined, every so many where there are more than `MOST_ROWS`. The gain of one model
     over another is the difference of their log likelihoods over held-out bins.
 
-    A mapping is better explained by others when they gain beyond the variable, and the variable gains nothing beyond
-    them: less than 1.645 standard errors over blocks, or less than a twentieth of what all explain. Of the others the
-    one is named that gains most alone.
+    A mapping is better explained by others when the variable gains nothing beyond them, less than one standard error
+    over blocks or less than a twentieth of what all explain together, and they gain more than that twentieth beyond
+    it: of two variables that say the same, neither is. Of the others the one is named that gains most alone.
 
     Parameters
     ----------
@@ -139,61 +139,86 @@ def _compare_one(
     chosen: Sequence[Conditions], fit: Part, held_out: Part, blocks: NDArray[np.int32], columns: NDArray[np.bool_]
 ) -> Compared:
     """The first variable against the others."""
-    levels, defined = _Levels.of(chosen), chosen[0].codes >= 0
-    fit_rows, test_rows = _thinned(fit.rows & defined), _thinned(held_out.rows & defined)
-    cells, exposure = np.unique(levels.codes[fit_rows], axis=0, return_counts=True)
-    counts = levels.counts(fit.active, fit_rows)
-    test_codes = levels.codes[test_rows]
-    place = np.cumsum(test_rows) - 1
-    _, block = np.unique(blocks[test_rows], return_inverse=True)
-    everything = np.ones(len(chosen), dtype=bool)
-    first = np.arange(len(chosen)) == 0
-    models = {"mean": ~everything, "all": everything, "others": ~first, "alone": first}
-    models |= {c.variable: np.arange(len(chosen)) == i for i, c in enumerate(chosen) if i}
+    bins = _Bins.of(_Levels.of(chosen), chosen[0].codes >= 0, fit, held_out, blocks)
+    single = np.eye(len(chosen), dtype=bool)
+    none, everything = np.zeros(len(chosen), dtype=bool), np.ones(len(chosen), dtype=bool)
     found = {name: np.full(len(columns), np.nan) for name in ("alone", "beyond", "beyond_se")}
     better = np.full(len(columns), None, dtype=object)
-    for column in np.flatnonzero(columns):
-        rows = held_out.active.rows[held_out.active.starts[column] : held_out.active.starts[column + 1]]
-        active = place[rows[test_rows[rows]]]
-        n_active = counts[column, : levels.edges[1]].sum()
-        if n_active == 0 or len(active) == 0:
-            continue
-        gains = {}
-        for name, used in models.items():
-            factors = _factors(cells, exposure, counts[column], levels.edges, used, n_active / exposure.sum())
-            log_rate = np.log(n_active / exposure.sum()) + np.log(factors)[test_codes[:, used]].sum(axis=1)
-            likelihood = -np.bincount(block, weights=np.exp(log_rate))
-            likelihood += np.bincount(block[active], weights=log_rate[active], minlength=len(likelihood))
-            gains[name] = likelihood / (len(active) * np.log(2))
-        found["alone"][column] = (gains["alone"] - gains["mean"]).sum()
-        found["beyond"][column], found["beyond_se"][column] = _sum(gains["all"] - gains["others"])
-        if len(chosen) > 1 and _explained_away(gains):
-            better[column] = max((c.variable for c in chosen[1:]), key=lambda name: gains[name].sum())
+    for column in np.flatnonzero(columns & bins.comparable).tolist():
+        mean, alone = bins.likelihood(column, none), bins.likelihood(column, single[0])
+        whole, others = bins.likelihood(column, everything), bins.likelihood(column, everything & ~single[0])
+        found["alone"][column] = (alone - mean).sum()
+        found["beyond"][column], found["beyond_se"][column] = _sum(whole - others)
+        least = MIN_SHARE * float((whole - mean).sum())
+        gained, error = found["beyond"][column], found["beyond_se"][column]
+        if float((others - alone).sum()) > max(least, 0.0) and not gained > max(error, least, 0.0):
+            gains = [bins.likelihood(column, single[other]).sum() for other in range(1, len(chosen))]
+            better[column] = chosen[1 + int(np.argmax(gains))].variable
     return Compared(**found, better=better)
 
 
-def _explained_away(gains: Mapping[str, NDArray[np.float64]]) -> bool:
-    """Whether the others say more than the variable and it nothing beyond them; log likelihoods by block."""
-    least = MIN_SHARE * float((gains["all"] - gains["mean"]).sum())
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Bins:
+    """What models of when a column is active are fitted to and held against.
 
-    def adds(difference: NDArray[np.float64]) -> bool:
-        gain, error = _sum(difference)
-        return gain > max(_Z * error, least, 0.0)
+    Attributes
+    ----------
+    levels : conditions of the variables
+    cells, exposure : (n_cells, n_variables) combinations of conditions that occur in the bins to fit, and bins of each
+    counts : (n_columns, n_levels) active bins of each condition in the bins to fit
+    held_out : active bins; of them those in `place` count
+    place : (n_rows,) number of a row among those held out, -1 for the others
+    codes, block : (n_held_out, n_variables) and (n_held_out,) conditions and stretch of each bin held out
+    """
 
-    return adds(gains["others"] - gains["alone"]) and not adds(gains["all"] - gains["others"])
+    levels: _Levels
+    cells: NDArray[np.int32]
+    exposure: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    held_out: Active
+    place: NDArray[np.int64]
+    codes: NDArray[np.int32]
+    block: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, levels: _Levels, defined: NDArray[np.bool_], fit: Part, held_out: Part, blocks: NDArray[np.int32]
+    ) -> _Bins:
+        fit_rows, test_rows = (spread_rows(part.rows & defined, at_most=MOST_ROWS) for part in (fit, held_out))
+        cells, exposure = np.unique(levels.codes[fit_rows], axis=0, return_counts=True)
+        return cls(
+            levels=levels,
+            cells=cells,
+            exposure=exposure,
+            counts=levels.counts(fit.active, fit_rows),
+            held_out=held_out.active,
+            place=np.where(test_rows, np.cumsum(test_rows) - 1, -1),
+            codes=levels.codes[test_rows],
+            block=np.unique(blocks[test_rows], return_inverse=True)[1],
+        )
+
+    @property
+    def comparable(self) -> NDArray[np.bool_]:
+        """(n_columns,) columns that are active on both sides."""
+        seen = np.concatenate([[0], np.cumsum(self.place[self.held_out.rows] >= 0)])[self.held_out.starts]
+        return np.asarray((np.diff(seen) > 0) & self.counts.any(axis=1))
+
+    def likelihood(self, column: int, used: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(n_blocks,) held-out log likelihood of the model with these variables (bits per active bin)."""
+        of_levels, edges = self.counts[column], self.levels.edges
+        rate = of_levels[: edges[1]].sum() / self.exposure.sum()
+        factors = _factors(self.cells, self.exposure, of_levels, edges, used, rate)
+        log_rate = np.log(rate) + np.log(factors)[self.codes[:, used]].sum(axis=1)
+        active = self.place[self.held_out.rows[self.held_out.starts[column] : self.held_out.starts[column + 1]]]
+        active = active[active >= 0]
+        expected = np.bincount(self.block, weights=np.exp(log_rate))
+        seen = np.bincount(self.block[active], weights=log_rate[active], minlength=len(expected))
+        return np.asarray((seen - expected) / (len(active) * np.log(2)))
 
 
 def _sum(values: NDArray[np.float64]) -> tuple[float, float]:
     """Sum of independent values and its standard error."""
     return float(values.sum()), float(np.sqrt(len(values) * values.var(ddof=1))) if len(values) > 1 else np.inf
-
-
-def _thinned(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Every so many of the rows, at most `MOST_ROWS`."""
-    chosen = np.flatnonzero(rows)
-    kept = np.zeros_like(rows)
-    kept[chosen[:: max(-(-len(chosen) // MOST_ROWS), 1)]] = True
-    return kept
 
 
 @compiled

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
-from nldisco_core.binned import NO_TRIAL, SPLITS, Binned, Covariate
-from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.binned import NO_TRIAL, Binned, Covariate
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
 from nldisco_core.nulls import benjamini_hochberg, choose_null, null_distribution, p_values
@@ -21,21 +19,18 @@ from nldisco_core.tuning import (
     Conditions,
     circular_conditions,
     condition_means,
-    conditions,
-    halves,
-    one_per_channel,
     preferred_direction,
-    rectified,
-    rectified_columns,
     resultant_length,
 )
+from nldisco_selectivity.comparison import with_comparison
 from nldisco_selectivity.config import SelectivityConfig
-from nldisco_selectivity.scores import Active, Scores, large_enough, max_mcc, score
+from nldisco_selectivity.intervals import bootstrap_intervals
+from nldisco_selectivity.scores import Scores, large_enough, max_mcc, score
+from nldisco_selectivity.task import Task, Variable, variables_of
 
 __all__ = ["Selectivity"]
 
 MIN_ACTIVE, MIN_VISITS = 50, 10
-MAX_CONDITIONS = 200
 N_DIRECTIONS = 60
 STATISTIC = "max mcc"
 
@@ -54,6 +49,9 @@ class Selectivity:
     - ``supported``: at least 50 active bins and 10 visits; ``n_active`` and ``n_visits`` are of the whole variable
     - ``resultant_length`` and ``preferred_direction`` (in the variable's own unit) are of the curve over 60 directions;
       ``mutual_information`` (bits) and ``stability`` are of the conditions
+    - ``alone`` and ``beyond`` (bits per active bin, ``beyond_se``) say what the variable tells of held-out bins by
+      itself and beyond the other variables, and ``better_explained_by`` names the one that leaves nothing for this
+      variable to tell (`nldisco_selectivity.confounds.compare`; for supported latents unless p > .05)
     - ``unit`` is the recorded unit that the latent follows most (``unit_correlation``, ``copy``, ``n_effective_units``)
 
     Arrays, columns as in `nldisco_core.tuning.rectified`, instances first: ``<variable>/curve`` over all bins and
@@ -75,70 +73,21 @@ class Selectivity:
         IncompatibleData
             Latents whose rows are not the bins of the data.
         """
-        task = _Task.of(latents.main, data, self.config)
-        tables: list[pd.DataFrame] = []
-        arrays: dict[str, NDArray[Any]] = {}
-        notes = [] if self.config.n_shifts >= 19 else [f"n_shifts is {self.config.n_shifts}: no p can be .05 or less"]
-        for covariate in _variables(data, self.config.variables):
-            try:
-                found = _map_variable(task, covariate, seed)
-            except DataError as error:
-                notes.append(f"{covariate.name} is left out: {error}")
-                continue
-            tables.append(found.table)
-            arrays |= {f"{covariate.name}/{name}": values for name, values in found.arrays.items()}
-            notes.extend(f"{covariate.name}: {note}" for note in found.notes)
+        config = self.config
+        task = Task.of(latents.main, data, config)
+        notes = [] if config.n_shifts >= 19 else [f"n_shifts is {config.n_shifts}: no p can be .05 or less"]
+        variables, left_out = variables_of(task)
+        found = {variable.name: _map_variable(task, variable, seed) for variable in variables}
+        notes += [*left_out, *(f"{name}: {note}" for name, of in found.items() for note in of.notes)]
+        tables = [of.table for of in found.values()]
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["instance", "latent"])
         table = _with_units(table, latents.main, data)
+        if config.confounds and tables:
+            table, explained = with_comparison(task, table, [v.conditions for v in variables if not v.derived])
+            notes += explained
         table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
-        return MapperResult(table=_with_q(table, self.config.splits[-1]), arrays=arrays, notes=tuple(notes))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Task:
-    """What is the same for every variable."""
-
-    config: SelectivityConfig
-    data: Binned
-    usable: NDArray[np.bool_]
-    rows: Mapping[str, NDArray[np.bool_]]
-    first_half: Mapping[str, NDArray[np.bool_]]
-    activations: sparse.csc_array
-    active: Mapping[str, Active]
-    segments: NDArray[np.int32]
-    n_instances: int
-    latent: NDArray[np.int32]
-    sign: NDArray[np.int8]
-
-    @classmethod
-    def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> _Task:
-        if space.row_kind != "bin" or space.n_rows != data.n_bins:
-            raise IncompatibleData(
-                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
-            )
-        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
-        rows: dict[str, NDArray[np.bool_]] = {split: usable & _rows_of_split(data, split) for split in config.splits}
-        activations = sparse.csc_array(
-            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
-        )
-        latent, sign = rectified_columns(space)
-        return cls(
-            config=config,
-            data=data,
-            usable=usable,
-            rows=rows,
-            first_half={split: halves(mask, data)[0] for split, mask in rows.items()},
-            activations=activations,
-            active={split: Active.of(activations, mask) for split, mask in rows.items()},
-            segments=data.segments,
-            n_instances=space.n_instances,
-            latent=latent,
-            sign=sign,
-        )
-
-    def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(n_instances, n_columns, …) of values for all columns of all instances."""
-        return values.reshape(self.n_instances, len(self.latent), *values.shape[1:])
+        arrays = {f"{name}/{key}": values for name, of in found.items() for key, values in of.arrays.items()}
+        return MapperResult(table=_with_q(table, config.splits[-1]), arrays=arrays, notes=tuple(notes))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,31 +97,8 @@ class _Found:
     notes: list[str]
 
 
-def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
-    if split == "all":
-        return np.ones(data.n_bins, dtype=bool)
-    rows = np.asarray(data.split == SPLITS.index(split))
-    if not rows.any():
-        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
-    return rows
-
-
-def _variables(data: Binned, names: Sequence[str] | None) -> Iterator[Covariate]:
-    for name in data.covariate_names if names is None else names:
-        yield from one_per_channel(data.covariate(name))
-
-
-def _map_variable(task: _Task, covariate: Covariate, seed: int) -> _Found:
-    config = task.config
-    chosen = conditions(
-        covariate,
-        n_quantiles=config.n_quantiles,
-        n_circular=config.n_circular,
-        n_position=config.n_position,
-        rows=task.rows[config.splits[0]],
-    )
-    if chosen.n_conditions > MAX_CONDITIONS:
-        raise DataError(f"{chosen.n_conditions} conditions; at most {MAX_CONDITIONS} are mapped. Group its values")
+def _map_variable(task: Task, variable: Variable, seed: int) -> _Found:
+    config, covariate, chosen = task.config, variable.covariate, variable.conditions
     by_trial = covariate.source != "signal" and bool((task.data.trial != NO_TRIAL).any())
     scores = {
         split: score(
@@ -186,23 +112,40 @@ def _map_variable(task: _Task, covariate: Covariate, seed: int) -> _Found:
         for split, rows in task.rows.items()
     }
     test, notes = _test(task, covariate, chosen, scores[config.splits[-1]], seed)
+    for split, of_split in scores.items():
+        if config.n_bootstrap:
+            of_split.by_condition.update(
+                bootstrap_intervals(
+                    task.active[split],
+                    chosen,
+                    task.rows[split],
+                    blocks=task.stretches,
+                    n_bootstrap=config.n_bootstrap,
+                    seed=seed,
+                )
+            )
     whole = [_whole_rows(task, covariate, chosen, scores, split, test) for split in config.splits]
     table = pd.concat([_condition_rows(task, chosen, scores), *whole], ignore_index=True)
     table["variable"] = pd.array([covariate.name], dtype="string").repeat(len(table))
+    table["kind"] = pd.array([covariate.kind], dtype="string").repeat(len(table))
     return _Found(table=table, arrays=_arrays(task, covariate, chosen), notes=notes)
 
 
 def _test(
-    task: _Task, covariate: Covariate, chosen: Conditions, scores: Scores, seed: int
+    task: Task, covariate: Covariate, chosen: Conditions, scores: Scores, seed: int
 ) -> tuple[dict[str, Any], list[str]]:
     """Chance of the largest MCC on the last split, all columns at once; NaN, and a note, where the null is refused."""
     tested = task.rows[task.config.splits[-1]]
-    null = choose_null(covariate, task.data, usable=task.usable, tested=tested & (chosen.codes >= 0), seed=seed)
+    null = choose_null(
+        covariate, task.data, usable=task.usable, tested=tested & (chosen.codes >= 0), seed=seed, blocks=task.blocks
+    )
     undefined = np.full(len(scores.max_mcc), np.nan)
     found: dict[str, Any] = {"p": undefined, "null_mean": undefined, "effective_shifts": null.effective_shifts}
     found["null"] = pd.array([null.name], dtype="string").repeat(len(undefined))
     refusal = null.refusal
-    if not large_enough(scores.n_on).any():
+    if chosen.n_conditions < 2:
+        refusal = "it has one value only"
+    elif not large_enough(scores.n_on).any():
         refusal = "no condition has 5 bins inside and 20 outside on the tested split"
     if refusal is not None:
         return found, [f"no p values: {refusal}"]
@@ -224,7 +167,7 @@ def _test(
     return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
 
 
-def _condition_rows(task: _Task, chosen: Conditions, scores: Mapping[str, Scores]) -> pd.DataFrame:
+def _condition_rows(task: Task, chosen: Conditions, scores: Mapping[str, Scores]) -> pd.DataFrame:
     """One row per (instance, column, condition, split), conditions that no split ever visits left out."""
     visited = np.flatnonzero(sum(found.n_on for found in scores.values()))
     shape = (task.n_instances, len(task.latent), len(visited))
@@ -254,7 +197,7 @@ def _condition_rows(task: _Task, chosen: Conditions, scores: Mapping[str, Scores
     return pd.concat(parts, ignore_index=True)
 
 
-def _top(task: _Task, scores: Scores) -> NDArray[np.bool_]:
+def _top(task: Task, scores: Scores) -> NDArray[np.bool_]:
     """(n_instances, n_columns, n_conditions) the best latents of each condition and instance by Youden's J."""
     coverage, youden = scores.by_condition["coverage"], scores.by_condition["youden"]
     worth = task.by_instance(np.where(coverage >= task.config.min_activation_frac, youden, np.nan))
@@ -263,7 +206,7 @@ def _top(task: _Task, scores: Scores) -> NDArray[np.bool_]:
 
 
 def _whole_rows(
-    task: _Task,
+    task: Task,
     covariate: Covariate,
     chosen: Conditions,
     scores: Mapping[str, Scores],
@@ -323,7 +266,7 @@ def _directions(covariate: Covariate) -> Conditions:
     return circular_conditions(covariate, N_DIRECTIONS, start=-(covariate.period or 1.0) / 2)
 
 
-def _arrays(task: _Task, covariate: Covariate, chosen: Conditions) -> dict[str, NDArray[Any]]:
+def _arrays(task: Task, covariate: Covariate, chosen: Conditions) -> dict[str, NDArray[Any]]:
     everything = condition_means(task.activations, chosen, task.usable)
     curve, occupancy_s = task.by_instance(everything.mean), everything.occupancy_s(task.data.bin_s)
     arrays = {

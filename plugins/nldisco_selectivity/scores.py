@@ -178,6 +178,12 @@ def score(
 
 
 def shares(hits: NDArray[np.int64], n_on: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """(n_columns, n_conditions) scores of `score` that follow from how many bins are active where.
+
+    Parameters
+    ----------
+    hits, n_on : (n_columns, n_conditions) active bins of each condition, (n_conditions,) its bins
+    """
     TP = hits.astype(np.float64)
     FP = TP.sum(axis=1, keepdims=True) - TP
     FN, n_off = n_on - TP, n_on.sum() - n_on

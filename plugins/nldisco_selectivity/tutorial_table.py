@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from nldisco_core.errors import DataError, InvalidRecording
-from nldisco_core.mapping import mapping_table
+from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.run_writer import add_mapping
+from nldisco_core.runs import Run
 
-__all__ = ["TUTORIAL_COLUMNS", "from_tutorial", "read_tutorial", "to_tutorial", "write_tutorial"]
+__all__ = ["TUTORIAL_COLUMNS", "add_to_run", "from_tutorial", "read_tutorial", "to_tutorial", "write_tutorial"]
 
 TUTORIAL_COLUMNS = (
     "variable",
@@ -109,3 +111,21 @@ def read_tutorial(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise InvalidRecording(f"{path} cannot be read as a table: {error}") from error
     return from_tutorial(frame)
+
+
+def add_to_run(run: Run, table: pd.DataFrame, *, source: str) -> Run:
+    """The run with a table of `from_tutorial` as its mapping ``selectivity-table``.
+
+    Raises
+    ------
+    DataError
+        The table speaks of instances or latents that the run does not have.
+    """
+    space = run.latents.main
+    for column, size in (("instance", space.n_instances), ("latent", space.n_latents)):
+        outside = table[column][~table[column].between(0, size - 1)]
+        if len(outside):
+            raise DataError(f"{source} speaks of {column} {outside.iloc[0]}; the run has {size}, counted from 0")
+    record = {"provider": "selectivity-table", "distribution": "nldisco-core", "config": {"source": source}}
+    result = MapperResult(table=table, notes=(f"read from {source}",))
+    return add_mapping(run, "selectivity-table", {"model": result}, record, lambda about, fresh: None)

@@ -37,7 +37,7 @@ def _fails(outcome: Any, *said: str) -> None:
 def test_help_lists_own_and_plugin_commands(nldisco: Call) -> None:
     outcome = nldisco("--help")
     assert outcome.code == 0
-    for command in ("check", "datasets", "demo", "map", "plugins", "run", "runs", "serve"):
+    for command in ("check", "datasets", "demo", "export", "map", "plugins", "run", "runs", "serve"):
         assert command in outcome.out
 
 

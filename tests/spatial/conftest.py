@@ -52,7 +52,7 @@ KINDS = ("grid", "border", "place", "heading", "speed")
 
 @pytest.fixture(scope="session")
 def foraging() -> tuple[Latents, Binned]:
-    """Instance 0 holds a latent of each kind and a dead one; instance 1 the same of another walk: behaviour unrelated."""
+    """Instance 0 holds a latent of each kind and a dead one; instance 1 the same of another walk."""
     rng = np.random.default_rng(5)
     position, heading, speed = _forage(rng)
     own, other = _rates(position, heading, speed), _rates(*_forage(rng))

@@ -179,9 +179,13 @@ def test_variables_that_cannot_be_mapped_are_left_out_with_the_reason(foraging: 
     found = spatial(n_shifts=0, variables=["nowhere", "still", "lost", "height"]).map(latents, poor, seed=0)
     assert found.table.empty
     said = " | ".join(found.notes)
-    for reason in ("nowhere is left out: it is not defined", "still is left out: it never changes",
-                   "lost is left out: it is not defined on any test bin", "height is left out: a linear variable"):  # fmt: skip
-        assert reason in said
+    for name, reason in (
+        ("nowhere", "it is not defined on any train bin"),
+        ("still", "it never changes"),
+        ("lost", "it is not defined on any test bin"),
+        ("height", "a linear variable has no map"),
+    ):
+        assert f"{name} is left out: {reason}" in said
 
 
 def test_speeds_are_known_by_name_or_named(foraging: tuple[Latents, Binned]) -> None:
@@ -215,12 +219,14 @@ def test_position_on_a_line_has_a_map_of_one_row_and_no_grid_score(foraging: tup
     assert found.table["border_score"].isna().all()
 
 
-def test_short_recording_has_scores_and_no_p() -> None:
-    data = toy_binned(n_bins=90, n_trials=3)
-    found = spatial(variables=["heading"]).map(toy_latents(data), data, seed=0)
+def test_animal_that_hardly_turns_gives_scores_and_no_p(foraging: tuple[Latents, Binned]) -> None:
+    latents, data = foraging
+    turn = 3 * 2 * np.pi * np.arange(data.n_bins) / data.n_bins
+    slow = Covariate(name="heading", values=turn % (2 * np.pi), kind="circular", period=2 * np.pi)
+    found = spatial(n_shifts=50).map(latents, with_covariates(data, slow), seed=0)
     assert found.table["resultant_length"].notna().any()
     assert found.table["p"].isna().all()
-    assert "no p values" in " ".join(found.notes)
+    assert "no p values: circular shift" in " ".join(found.notes)
 
 
 def test_several_sessions_are_mapped_together() -> None:
@@ -268,7 +274,7 @@ def recorded() -> tuple[MapperResult, pd.Series]:
 
 def test_recorded_head_direction_cells_have_stable_sharp_polar_maps(recorded: tuple[MapperResult, pd.Series]) -> None:
     result, region = recorded
-    adn = region == "adn"
+    adn = (region == "adn").to_numpy()
     chosen, tested = (rows(result, "resultant length", split=split)[adn] for split in ("train", "test"))
     assert len(tested) == 7
     assert (tested["resultant_length"] > 0.8).sum() == 6

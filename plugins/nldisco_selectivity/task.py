@@ -1,0 +1,185 @@
+"""What the selectivity mapper works on: activations, the bins of each split, and variables cut into conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.binned import SPLITS, Binned, Covariate
+from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.latents import LatentSpace
+from nldisco_core.tuning import Conditions, conditions, halves, one_per_channel, rectified, rectified_columns
+from nldisco_selectivity.config import SelectivityConfig
+from nldisco_selectivity.derived import around_event, conjunction
+from nldisco_selectivity.scores import Active
+
+__all__ = ["Task", "Variable", "variables_of"]
+
+MAX_CONDITIONS = 200
+STRETCH_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Variable:
+    """A variable to map.
+
+    Attributes
+    ----------
+    covariate, conditions : its values, and the conditions they are cut into
+    derived : whether it is made of other variables, a conjunction or a window around an event
+    """
+
+    covariate: Covariate
+    conditions: Conditions
+    derived: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.covariate.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What is the same for every variable.
+
+    Attributes
+    ----------
+    usable : (n_bins,) bins the latents speak of
+    rows, first_half : by split its usable bins, and the earlier half of them
+    activations : (n_bins, n_columns) rectified activations, the columns of one instance after those of another
+    active : by split the active bins
+    segments, stretches : (n_bins,) contiguous stretches, and pieces of them of at most 10 s
+    blocks : (n_bins,) block of the session in which conditions were drawn at random, None where that is not known
+    latent, sign : of each column of one instance
+    """
+
+    config: SelectivityConfig
+    data: Binned
+    usable: NDArray[np.bool_]
+    rows: Mapping[str, NDArray[np.bool_]]
+    first_half: Mapping[str, NDArray[np.bool_]]
+    activations: sparse.csc_array
+    active: Mapping[str, Active]
+    segments: NDArray[np.int32]
+    stretches: NDArray[np.int32]
+    blocks: NDArray[np.int64] | None
+    n_instances: int
+    latent: NDArray[np.int32]
+    sign: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> Task:
+        """Of the latents whose rows are the bins of the data; see `Selectivity.map` for errors."""
+        if space.row_kind != "bin" or space.n_rows != data.n_bins:
+            raise IncompatibleData(
+                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
+            )
+        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
+        rows: dict[str, NDArray[np.bool_]] = {split: usable & _rows_of_split(data, split) for split in config.splits}
+        activations = sparse.csc_array(
+            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
+        )
+        latent, sign = rectified_columns(space)
+        return cls(
+            config=config,
+            data=data,
+            usable=usable,
+            rows=rows,
+            first_half={split: halves(mask, data)[0] for split, mask in rows.items()},
+            activations=activations,
+            active={split: Active.of(activations, mask) for split, mask in rows.items()},
+            segments=data.segments,
+            stretches=_stretches(data),
+            blocks=None if config.blocks is None else _blocks(data, config.blocks),
+            n_instances=space.n_instances,
+            latent=latent,
+            sign=sign,
+        )
+
+    def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(n_instances, n_columns, …) of values for all columns of all instances."""
+        return values.reshape(self.n_instances, len(self.latent), *values.shape[1:])
+
+
+def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
+    if split == "all":
+        return np.ones(data.n_bins, dtype=bool)
+    rows = np.asarray(data.split == SPLITS.index(split))
+    if not rows.any():
+        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
+    return rows
+
+
+def _stretches(data: Binned) -> NDArray[np.int32]:
+    """(n_bins,) stretches of at most 10 s, none of which goes beyond a trial, a gap or a split."""
+    new = np.diff(data.segments, prepend=-1).astype(bool) | np.diff(data.split, prepend=data.split[:1]).astype(bool)
+    begin = np.flatnonzero(new)
+    place = np.arange(data.n_bins) - np.repeat(begin, np.diff(np.append(begin, data.n_bins)))
+    return np.cumsum(new | (place % max(round(STRETCH_S / data.bin_s), 1) == 0)).astype(np.int32)
+
+
+def _blocks(data: Binned, name: str) -> NDArray[np.int64]:
+    """(n_bins,) values of the variable that names the blocks of the session, -1 where it is not defined."""
+    values = data.covariate(name).values[:, 0]
+    return np.unique(np.nan_to_num(values, nan=-np.inf), return_inverse=True)[1].astype(np.int64)
+
+
+def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
+    """The variables with their conditions, and why others cannot be mapped.
+
+    Raises
+    ------
+    DataError
+        An unknown variable or event.
+    """
+    config, data = task.config, task.data
+    names = data.covariate_names if config.variables is None else config.variables
+    for name in (*config.n_quantiles_of, *(name for pair in config.conjunctions for name in pair)):
+        data.covariate(name)  # an unknown name is an error
+    own = [covariate for name in names for covariate in one_per_channel(data.covariate(name))]
+    windows = [around_event(data, event, *window) for event, window in config.windows.items()]
+    found: list[Variable] = []
+    notes = [
+        f"{name}: not in session {', '.join(lacking)}, whose bins do not count"
+        for name in names
+        if (lacking := [session.session_id for session in data.sessions if name not in session.covariates])
+    ]
+    for covariate in (*own, *windows):
+        try:
+            derived = covariate in windows
+            found.append(Variable(covariate=covariate, conditions=_cut(task, covariate), derived=derived))
+        except DataError as error:
+            notes.append(f"{covariate.name} is left out: {error}")
+    for names_of_pair in config.conjunctions:
+        try:
+            one, other = ((data.covariate(name), _cut(task, data.covariate(name))) for name in names_of_pair)
+            both = conjunction(one, other)
+            found.append(Variable(covariate=both, conditions=_cut(task, both), derived=True))
+        except DataError as error:
+            notes.append(f"{' & '.join(names_of_pair)} is left out: {error}")
+    return found, notes
+
+
+def _cut(task: Task, covariate: Covariate) -> Conditions:
+    """Conditions of a variable, cut on the first split."""
+    config, rows = task.config, task.rows[task.config.splits[0]]
+    chosen = conditions(
+        covariate,
+        n_quantiles=config.n_quantiles_of.get(covariate.name, config.n_quantiles),
+        n_circular=config.n_circular,
+        n_position=config.n_position,
+        rows=rows,
+    )
+    n_bins = int((rows & (chosen.codes >= 0)).sum())
+    if chosen.n_conditions > min(MAX_CONDITIONS, n_bins):
+        raise DataError(
+            f"{chosen.n_conditions} conditions in {n_bins} bins; at most {MAX_CONDITIONS} are mapped, and no more than "
+            "there are bins. Group its values"
+        )
+    return chosen
