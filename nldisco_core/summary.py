@@ -83,9 +83,10 @@ def _rows_of(findings: Findings, model: str, split: str) -> list[tuple[Any, ...]
     for quantity, column in _RECONSTRUCTION.items():
         if column in chosen:
             add(quantity, chosen.groupby("instance")[column].mean())
+    told: set[str] = set()
     for table in findings.mappings.get(model, ()):
         _add_decoding(add, table[table["latent"].isna() & (table["split"] == split)])
-        _add_tuning(add, table[table["latent"].notna() & table["condition"].isna() & (table["split"] == split)])
+        _add_tuning(add, table[table["latent"].notna() & table["condition"].isna() & (table["split"] == split)], told)
     if len(findings.copies):
         alive = findings.copies[(findings.copies["model"] == model) & findings.copies["correlation"].notna()]
         add("copy_share", alive["copy"].astype("float64").groupby(alive["instance"]).mean())
@@ -113,17 +114,21 @@ def _add_decoding(add: Any, table: pd.DataFrame) -> None:
                 add(quantity, nearest.groupby("instance")[column].mean(), str(variable))
 
 
-def _add_tuning(add: Any, table: pd.DataFrame) -> None:
+def _add_tuning(add: Any, table: pd.DataFrame, told: set[str]) -> None:
+    """Counts of each variable; a further statistic of one that was told already goes by its own name."""
     if "supported" not in table:
         return
-    for variable, group in table.groupby("variable"):
+    for (name, statistic), group in table.groupby(["variable", "statistic"], sort=False, dropna=False):
+        first = name not in told
+        told.add(str(name))
+        variable = name if first else f"{name} ({statistic})"
         supported = group["supported"].astype("boolean").fillna(False).astype(bool)
         by_instance = group["instance"]
         add("n_supported", supported.groupby(by_instance).sum(), str(variable))
         if group["p"].notna().any():
             tuned = supported & (group["q"] < Q_LEVEL)
             add("n_tuned", tuned.groupby(by_instance).sum(), str(variable))
-        if "resultant_length" in group and group["resultant_length"].notna().any():
+        if first and "resultant_length" in group and group["resultant_length"].notna().any():
             sharp = supported & (group["resultant_length"] > SHARP)
             add("n_sharp", sharp.groupby(by_instance).sum(), str(variable))
         if "mutual_information" in group:

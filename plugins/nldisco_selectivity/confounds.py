@@ -151,7 +151,8 @@ def _compare_one(
         found["beyond"][column], found["beyond_se"][column] = _sum(whole - others)
         least = MIN_SHARE * float((whole - mean).sum())
         gained, error = found["beyond"][column], found["beyond_se"][column]
-        if float((others - alone).sum()) > max(least, 0.0) and not gained > max(error, least, 0.0):
+        better_alone = len(chosen) > 1 and float((others - alone).sum()) > max(least, 0.0)
+        if better_alone and not gained > max(error, least, 0.0):
             gains = [bins.likelihood(column, single[other]).sum() for other in range(1, len(chosen))]
             better[column] = chosen[1 + int(np.argmax(gains))].variable
     return Compared(**found, better=better)

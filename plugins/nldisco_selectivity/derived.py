@@ -67,7 +67,7 @@ def around_event(data: Binned, event: str, before_s: float, after_s: float) -> C
             inside[in_trials & (session.trial == NO_TRIAL)] = np.nan
         values.append(inside)
     joined = np.concatenate(values)
-    if event not in known:
+    if _short(event) not in known:
         raise DataError(unknown_name("event", event, sorted(known)))
     return Covariate(
         name=f"around {event}",
@@ -81,13 +81,13 @@ def around_event(data: Binned, event: str, before_s: float, after_s: float) -> C
 def _event_names(session: BinnedSession) -> set[str]:
     event = session.covariates.get("event")
     of_trials = () if session.trials is None else session.trials.events
-    return {*of_trials, *((event and event.categories) or ())}
+    return {*map(_short, of_trials), *((event and event.categories) or ())}
 
 
 def _times(session: BinnedSession, event: str) -> tuple[NDArray[np.float64] | None, bool]:
     """Times of an event (s), None where the session has no such event, and whether trials hold them."""
     events = () if session.trials is None else session.trials.events
-    column = next((name for name in events if event in (name, _short(name))), None)
+    column = next((name for name in events if _short(event) == _short(name)), None)
     if session.trials is not None and column is not None:
         return pd.to_numeric(session.trials.frame[column]).to_numpy(np.float64), True
     named = session.covariates.get("event")

@@ -37,5 +37,5 @@ class SpatialConfig(Config):
     smooth_pixels: float = Field(default=1.5, ge=0)
     smooth_directions: float = Field(default=1.0, ge=0)
     block_s: float = Field(default=10.0, gt=0)
-    n_shifts: int = Field(default=500, ge=0)
+    n_shifts: int = Field(default=1000, ge=0)
     splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)

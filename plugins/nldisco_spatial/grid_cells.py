@@ -88,7 +88,7 @@ class _Rings:
 
     Attributes
     ----------
-    member : (n_pixels, n_rings) 1 where a pixel lies at that distance, in whole pixels
+    member : (n_rings, n_pixels) 1 where a pixel lies at that distance, in whole pixels
     turned : by angle (degrees) the (n_pixels, n_pixels) weights that turn a flattened autocorrelogram
     """
 
@@ -103,7 +103,7 @@ def _rings(height: int, width: int) -> _Rings:
     ring = np.round(np.hypot(dy, dx)).astype(np.int64)
     n_rings = min(height, width) // 2 + 1
     inside = np.flatnonzero(ring < n_rings)
-    member = sparse.csr_array((np.ones(len(inside)), (inside, ring[inside])), shape=(len(ring), n_rings))
+    member = sparse.csr_array((np.ones(len(inside)), (ring[inside], inside)), shape=(n_rings, len(ring)))
     turned = {angle: _turned(angle, dy, dx, inside, (height, width)) for angle in (*ALIKE, *UNLIKE)}
     return _Rings(member=member, turned=turned)
 
@@ -129,40 +129,50 @@ def _turned(
 
 def _ring_scores(correlogram: NDArray[np.float64]) -> NDArray[np.float64]:
     rings = _rings(*correlogram.shape[1:])
-    flat = correlogram.reshape(len(correlogram), -1)
+    flat = np.ascontiguousarray(correlogram.reshape(len(correlogram), -1).T)
     known = np.isfinite(flat).astype(np.float64)
     values = np.nan_to_num(flat)
-    begins = _ring_begins(values @ rings.member, known @ rings.member)
+    begins = _ring_begins(rings.member @ values, rings.member @ known)
     alike = np.min([_turned_r(values, known, begins, rings, angle) for angle in ALIKE], axis=0)
     unlike = np.max([_turned_r(values, known, begins, rings, angle) for angle in UNLIKE], axis=0)
-    ends = np.arange(rings.member.shape[1])
-    wide = (ends >= begins[:, None] + WIDTH - 1) & (begins[:, None] > 0)
+    ends = np.arange(rings.member.shape[0])[:, None]
+    wide = (ends >= begins + WIDTH - 1) & (begins > 0)
     score = np.where(wide, alike - unlike, np.nan)
-    best = np.where(np.isnan(score), -np.inf, score).max(axis=1)
+    best = np.where(np.isnan(score), -np.inf, score).max(axis=0)
     return np.where(np.isfinite(best), best, np.nan)
 
 
 def _ring_begins(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n_columns,) first ring beyond the central peak, 0 where there is none."""
+    """(n_columns,) first ring beyond the central peak, 0 where there is none.
+
+    Parameters
+    ----------
+    total, count : (n_rings, n_columns) sum and number of the correlations at each distance
+    """
     profile = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    following = np.concatenate([profile[:, 1:], np.full((len(profile), 1), np.nan)], axis=1)
+    following = np.concatenate([profile[1:], np.full((1, profile.shape[1]), np.nan)])
     over = (profile <= 0) | (profile <= following)
-    over[:, 0] = False
-    return np.asarray(over.argmax(axis=1), dtype=np.int64)
+    over[0] = False
+    return np.asarray(over.argmax(axis=0), dtype=np.int64)
 
 
 def _turned_r(
     values: NDArray[np.float64], known: NDArray[np.float64], begins: NDArray[np.int64], rings: _Rings, angle: int
 ) -> NDArray[np.float64]:
-    """(n_columns, n_rings) Pearson r with the turned self, from the ring where it begins to each outer ring."""
-    turn = rings.turned[angle].T
-    both = known * (known @ turn > 1 - 1e-9)
-    a, b = values * both, (values @ turn) * both
-    before = np.maximum(begins - 1, 0)[:, None]
+    """(n_rings, n_columns) Pearson r with the turned self, from the ring where it begins to each outer ring.
+
+    Parameters
+    ----------
+    values, known : (n_pixels, n_columns) correlations, 0 where unknown, and 1 where known
+    """
+    turn = rings.turned[angle]
+    both = known * (turn @ known > 1 - 1e-9)
+    a, b = values * both, (turn @ values) * both
+    before = np.maximum(begins - 1, 0)[None]
 
     def summed(part: NDArray[np.float64]) -> NDArray[np.float64]:
-        cumulative = np.cumsum(part @ rings.member, axis=1)
-        return np.asarray(cumulative - np.take_along_axis(cumulative, before, axis=1))
+        cumulative = np.cumsum(rings.member @ part, axis=0)
+        return np.asarray(cumulative - np.take_along_axis(cumulative, before, axis=0))
 
     n = summed(both)
     each = np.maximum(n, 1)

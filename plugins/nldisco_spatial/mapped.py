@@ -70,9 +70,9 @@ def unit_mapping(run: Run) -> pd.DataFrame:
     config = parse(SpatialConfig, {**record, "n_shifts": 0})
     table = Spatial(config).map(Latents.of(_unit_space(data)), data, seed=0).table
     whole = np.ones(data.n_units, dtype=bool) if data.observed is None else np.asarray(data.observed.all(axis=0))
-    region = data.units["region"].fillna("").astype(str).to_numpy() if "region" in data.units else np.array([""])
+    region = data.units.get("region", pd.Series("", index=data.units.index)).fillna("").astype(str).to_numpy()
     unit = table["latent"].to_numpy(dtype=np.int64)
-    kept = table.assign(region=region[unit % len(region)])[whole[unit] & (table["sign"] >= 0).to_numpy()]
+    kept = table.assign(region=region[unit])[whole[unit] & (table["sign"] >= 0).to_numpy()]
     return kept.reset_index(drop=True)
 
 

@@ -115,7 +115,7 @@ def test_events_of_a_recording_without_trials_are_shifted_with_the_session() -> 
 
 
 def test_shift_turns_the_defined_rows_of_each_session_and_stays_away_from_zero() -> None:
-    data = toy_binned(n_bins=1500, n_sessions=2, seed=3)
+    data = toy_binned(n_bins=500, n_sessions=2, seed=3)
     covariate = data.covariate("heading")
     null = circular_shift(covariate, data, usable=everything(data), tested=everything(data), seed=0)
     offsets = data.row_offsets
@@ -129,6 +129,20 @@ def test_shift_turns_the_defined_rows_of_each_session_and_stays_away_from_zero()
             tau = autocorrelation_time(np.column_stack([np.cos(angle), np.sin(angle)]))
             assert len(set(shift)) == 1
             assert GUARD_TIMES * tau <= shift[0] <= len(rows) - GUARD_TIMES * tau
+
+
+def test_long_session_is_shifted_inside_equal_stretches_of_its_own() -> None:
+    values = walk(np.random.default_rng(0), 4000, 10.0)
+    data = binned(heading(values))
+    null = circular_shift(heading(values), data, usable=everything(data), tested=everything(data), seed=0)
+    shifts = []
+    for source in drawn(null):
+        for start in range(0, 4000, 500):
+            shift = (source[start : start + 500] - np.arange(start, start + 500)) % 500
+            assert len(set(shift)) == 1
+            assert 20 <= shift[0] <= 480
+            shifts.append(shift[0])
+    assert len(set(shifts)) > 20
 
 
 def test_shifts_of_a_session_do_not_depend_on_the_other_sessions() -> None:
@@ -248,8 +262,12 @@ def test_event_locked_latent_is_found_by_shifts_within_trials_but_not_of_the_ses
     data = binned(covariate, trial=trial)
     active = np.flatnonzero(rng.random(len(trial)) < np.where(phase == 1, 0.5, 0.05))
     p = {}
-    for make in (within_trial_shift, circular_shift):
-        null = make(covariate, data, usable=everything(data), tested=everything(data), seed=0)
+    rows = np.arange(data.n_bins)
+    whole = Null(
+        name="session shift", effective_shifts=1e6, sources=lambda n: (np.roll(rows, 7 * draw + 3) for draw in range(n))
+    )
+    within = within_trial_shift(covariate, data, usable=everything(data), tested=everything(data), seed=0)
+    for null in (within, whole):
         by_chance = null_distribution(
             null,
             lambda counts, n_on: counts[:, 1] / n_on[1],
@@ -262,7 +280,7 @@ def test_event_locked_latent_is_found_by_shifts_within_trials_but_not_of_the_ses
         )
         p[null.name] = p_values(np.array([phase[active].sum() / phase.sum()]), by_chance)[0]
     assert p["within-trial shift"] == pytest.approx(1 / 201)
-    assert p["circular shift"] > 0.02
+    assert p["session shift"] > 0.02
 
 
 # counting
@@ -319,6 +337,73 @@ def test_benjamini_hochberg_leaves_nan_out_of_the_family() -> None:
     np.testing.assert_allclose(q[[0, 2, 3]], stats.false_discovery_control([0.01, 0.04, 0.03]))
     assert np.isnan(q[[1, 4]]).all()
     assert np.isnan(benjamini_hochberg(np.full(3, np.nan))).all()
+
+
+def blocked(n_trials: int, length: int) -> tuple[Covariate, Binned]:
+    """Two conditions in blocks of `length` trials, five bins each."""
+    label = np.arange(n_trials) // length % 2
+    trial = np.repeat(np.arange(n_trials), 5)
+    covariate = Covariate(name="context", values=np.repeat(label, 5).astype(float), kind="discrete", source="trial")
+    return covariate, binned(covariate, trial=trial)
+
+
+def test_conditions_that_came_in_a_row_are_shifted_along_the_trials() -> None:
+    covariate, data = trial_data(n_trials=300)
+    labels = np.cumsum(np.random.default_rng(0).random(300) < 0.4) % 2
+    values = np.where(np.isnan(covariate.values[:, 0]), np.nan, labels[np.maximum(data.trial, 0)])
+    covariate = replace(covariate, values=values)
+    null = choose_null(covariate, data, usable=everything(data), tested=everything(data), seed=0)
+    assert null.name == "trial shift"
+    first = np.flatnonzero(covariate.defined)[::6]
+    for source in drawn(null):
+        dealt = values[source]
+        assert (dealt[covariate.defined].reshape(-1, 6) == dealt[first, None]).all()
+        assert any((dealt[first] == np.roll(labels, shift)).all() for shift in range(3, 298))
+
+
+def test_few_long_blocks_are_refused_and_blocks_without_change_too() -> None:
+    covariate, data = blocked(100, 25)
+    null = choose_null(covariate, data, usable=everything(data), tested=everything(data), seed=0)
+    assert null.refusal is not None
+    blocks = np.repeat(np.arange(100) // 25, 5)
+    null = choose_null(covariate, data, usable=everything(data), tested=everything(data), seed=0, blocks=blocks)
+    assert (null.name, null.effective_shifts) == ("trial permutation", 1.0)
+    assert null.refusal is not None
+
+
+def test_drift_of_both_sides_is_not_found_inside_stretches() -> None:
+    """A latent and a variable that wander on their own, on top of the same slow trend."""
+    calls = {"stretches": 0, "whole": 0}
+    rows = np.arange(4000)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        trend = np.linspace(-1, 1, 4000)
+        noise = [np.sin(walk(rng, 4000, 10.0)) * 1.5 for _ in range(2)]
+        values, active = noise[0] + trend, np.flatnonzero(noise[1] + trend > 1).astype(np.int32)
+        covariate = Covariate(name="speed", values=values, kind="linear")
+        data, codes = binned(covariate), (values > 0).astype(np.int32)
+        shifts = rng.integers(30, 3970, 99)
+        whole = Null(
+            name="whole",
+            effective_shifts=1e6,
+            sources=lambda n, shifts=shifts: (np.roll(rows, shift) for shift in shifts[:n]),
+        )
+        stretches = circular_shift(covariate, data, usable=everything(data), tested=everything(data), seed=seed)
+        for name, null in (("stretches", stretches), ("whole", whole)):
+            by_chance = null_distribution(
+                null,
+                lambda counts, n_on: counts[:, 1].astype(float),
+                n_draws=99,
+                codes=codes,
+                n_conditions=2,
+                tested=everything(data),
+                active_starts=np.array([0, len(active)]),
+                active_rows=active,
+            )
+            called = p_values(np.array([codes[active].sum(dtype=float)]), by_chance)[0] <= 0.05
+            calls[name] += called and null.refusal is None
+    assert calls["stretches"] <= stats.binom.ppf(0.99, 60, 0.05)
+    assert calls["whole"] > 15
 
 
 def calibration(n_sessions: int, *, shuffled: bool) -> np.ndarray:

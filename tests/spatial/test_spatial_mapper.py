@@ -87,6 +87,14 @@ def test_grid_score_is_tested_where_the_first_split_says_so(result: MapperResult
     assert first["p"].isna().all()
 
 
+def test_every_grid_score_is_tested_where_no_other_split_chose(foraging: tuple[Latents, Binned]) -> None:
+    found = spatial(n_shifts=39, splits=["all"], variables=["position"]).map(*foraging, seed=0)
+    grids = rows(found, "grid score", split="all").drop(index=DEAD)
+    assert grids["p"].notna().all()
+    assert grids.loc[GRID, "p"] == 1 / 40
+    assert (grids["grid_score"] < 0).any()
+
+
 def test_dead_latent_scores_nan(result: MapperResult) -> None:
     dead = result.table[result.table["latent"] == DEAD]
     assert dead[[*SCORES, "resultant_length", "speed_score", "p", "q", "null_mean"]].isna().all(axis=None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nldisco_spatial.mapped import unit_mapping
 from nldisco_spatial.mapper import Spatial
 
 from nldisco_core.binned import Binned, Preprocessing
+from nldisco_core.conformance.toys import toy_binned, toy_latents
 from nldisco_core.conformance.views import check_view
 from nldisco_core.files import SCHEMA_VERSION, write_binned, write_json, write_latents, write_mapping, write_table
 from nldisco_core.latents import Latents
@@ -119,6 +121,28 @@ def test_latents_stand_beside_controls_and_recorded_units(runs: tuple[Run, Run])
     for value in values:
         assert y[np.flatnonzero(x == np.float64(value))].max() == pytest.approx((values >= value).mean())
     assert f"recorded units {values.median():.2f} (n = 5)" in summary(live)
+
+
+def test_units_that_were_not_always_observed_have_no_scores(tmp_path: Path, foraging: tuple[Latents, Binned]) -> None:
+    latents, data = foraging
+    observed = np.ones((data.n_bins, 5), dtype=bool)
+    observed[:50, 1] = False
+    session = replace(data.sessions[0], observed=observed)
+    run = write(tmp_path / "run", (latents, replace(data, sessions=(session,))), None)
+    assert sorted(unit_mapping(run)["latent"].unique()) == [0, 2, 3, 4]
+
+
+def test_sessions_of_different_units_are_shown_without_them(tmp_path: Path) -> None:
+    data = toy_binned(n_sessions=2)
+    latents = toy_latents(data)
+    one, other = data.sessions
+    other = replace(other, units=other.units.assign(id=[f"other-{unit}" for unit in range(6)]))
+    apart = replace(data, sessions=(one, other))
+    run = write(tmp_path / "run", (latents, apart), Spatial(CONFIG).map(latents, apart, seed=0))
+    live: Any = BesideCells().build(run)
+    live.show(chosen(run))
+    assert live.source.data["who"] == ["latents", "twin"]
+    assert "the sessions hold different units" in summary(live)
 
 
 def test_unmapped_run_is_told_how(runs: tuple[Run, Run]) -> None:
