@@ -21,7 +21,6 @@ from nldisco_core.binned import NO_TRIAL, Binned, Covariate
 from nldisco_core.counting import count_relabelled
 
 __all__ = [
-    "GUARD_TIMES",
     "MIN_EFFECTIVE_SHIFTS",
     "Null",
     "autocorrelation_time",
@@ -37,9 +36,9 @@ __all__ = [
 ]
 
 MIN_EFFECTIVE_SHIFTS = 20
-GUARD_TIMES = 3
 BLOCK_TIMES = 20
-_N_BLOCKS = (8, 4, 2)
+_N_BLOCKS = (32, 16, 8, 4, 2)
+_MOST_DRIFT = 0.1
 _SERIAL_Z = 3.0
 _MOST_SHIFTS = 1e6
 _DRAWS_AT_ONCE = 16
@@ -55,6 +54,7 @@ class Null:
     ----------
     name : ``circular shift``, ``trial permutation``, ``trial shift`` or ``within-trial shift``
     effective_shifts : number of independent relabellings the recording offers, at most one million
+    drift : why the variable drifts too much for this null, None where it does not
     sources : for n draws gives n arrays (n_bins,) int64: the row whose label each row takes; the same each time it is
         asked
     """
@@ -62,10 +62,13 @@ class Null:
     name: str
     effective_shifts: float
     sources: Callable[[int], Iterator[NDArray[np.int64]]]
+    drift: str | None = None
 
     @property
     def refusal(self) -> str | None:
         """Why no p value can be had from it, None where one can."""
+        if self.drift is not None:
+            return f"{self.name}: {self.drift}"
         if self.effective_shifts >= MIN_EFFECTIVE_SHIFTS:
             return None
         return (
@@ -110,24 +113,35 @@ def circular_shift(
     """Labels turned in a circle, by an amount of its own, inside each stretch of each session.
 
     The usable rows where the variable is defined are laid end to end, so a shift never moves a gap onto tested rows.
-    A session is cut into 8, 4 or 2 equal stretches if each then holds at least `BLOCK_TIMES` autocorrelation times of
-    the variable less its mean there: what drifts through the session in both the variable and a latent then stays in
-    step and tells nothing. Shifts closer to zero than `GUARD_TIMES` autocorrelation times are not drawn; a session
-    without any other keeps its labels, which only makes the test more careful. The `effective_shifts` of the tested
+    A session is cut into 32, 16, 8, 4 or 2 equal stretches if each then holds at least `BLOCK_TIMES` autocorrelation
+    times of the variable less its mean there: what drifts through the session in both the variable and a latent then
+    stays in step and tells nothing. A straight trend that explains a share R² of the variable leaves ``R²/n²`` inside
+    n stretches; where that is more than a tenth of the standard error of a correlation, ``sqrt(tau/n_bins)``, the null
+    is refused.
+
+    Shifts near zero are drawn too: without them the others make up for what the observed one has above the mean of all,
+    and the test calls too often where one condition decides. A session shorter than two autocorrelation times keeps
+    its labels, which only makes the test more careful. The `effective_shifts` of the tested
     stretches multiply. The draws of a session depend on the seed, the variable's name and the session's id, not on the
     order of the sessions.
     """
     trajectory = _trajectory(covariate)
     parts: list[_Part] = []
     counts: list[float] = []
+    drift = None
     for index, of_session in enumerate(_rows_by_session(data, usable & covariate.defined)):
         stretches, tau = _stretches(trajectory[of_session])
+        trend = _trend(trajectory[of_session])
+        if trend / len(stretches) ** 2 > _MOST_DRIFT * np.sqrt(tau / len(of_session)) and tested[of_session].any():
+            drift = (
+                f"a trend through session {data.sessions[index].session_id!r} explains {trend:.0%} of "
+                f"{covariate.name!r}, which is too slow to be shifted inside parts of it; remove the trend"
+            )
         for number, stretch in enumerate(stretches):
             rows = of_session[stretch]
-            shifts = max(len(rows) / tau - 2 * GUARD_TIMES, 0.0)
-            if shifts >= 1:
-                key = (*_key(seed, covariate, data, index), number)
-                parts.append(_Part(rows=rows, guard=int(np.ceil(GUARD_TIMES * tau)), key=key))
+            shifts = len(rows) / tau
+            if shifts >= 2:
+                parts.append(_Part(rows=rows, key=(*_key(seed, covariate, data, index), number)))
                 counts.append(shifts if tested[rows].any() else 1.0)
 
     def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
@@ -138,20 +152,26 @@ def circular_shift(
                 source[part.rows] = np.roll(part.rows, shift[draw])
             yield source
 
-    return Null(name="circular shift", effective_shifts=_product(counts), sources=sources)
+    return Null(name="circular shift", effective_shifts=_product(counts), sources=sources, drift=drift)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Part:
-    """Rows, or examples of trials, that are shifted together, never closer to zero than the guard."""
+    """Rows, or trials, that are shifted together."""
 
     rows: NDArray[np.int64]
-    guard: int
     key: tuple[int, ...]
 
     def shifts(self, n_draws: int) -> NDArray[np.int64]:
-        guard = self.guard
-        return np.random.default_rng(self.key).integers(guard, len(self.rows) - guard + 1, n_draws)
+        return np.random.default_rng(self.key).integers(0, len(self.rows), n_draws)
+
+
+def _trend(trajectory: NDArray[np.float64]) -> float:
+    """Share of the variance of a series that a straight line in time explains."""
+    centred = trajectory - trajectory.mean(axis=0) if len(trajectory) else trajectory
+    time = np.arange(len(trajectory)) - (len(trajectory) - 1) / 2
+    variance = np.square(time).sum() * np.square(centred).sum()
+    return float(np.square(time @ centred).sum() / variance) if variance > 0 else 0.0
 
 
 def _stretches(trajectory: NDArray[np.float64]) -> tuple[list[slice], float]:
@@ -225,9 +245,8 @@ def trial_shift(
     for index in np.unique(session):
         members = np.flatnonzero(session == index)
         shifts = effective_shifts(trajectory[members])
-        if shifts >= 1:
-            guard = int(np.ceil(GUARD_TIMES * autocorrelation_time(trajectory[members])))
-            parts.append(_Part(rows=members, guard=guard, key=_key(seed, covariate, data, int(index))))
+        if shifts >= 2:
+            parts.append(_Part(rows=members, key=_key(seed, covariate, data, int(index))))
             counts.append(shifts if tested_trials[members].any() else 1.0)
 
     def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
@@ -336,11 +355,11 @@ def autocorrelation_time(values: NDArray[np.float64]) -> float:
 
 
 def effective_shifts(values: NDArray[np.float64]) -> float:
-    """Independent shifts in a circle that a series offers outside the guard around zero.
+    """Independent shifts in a circle that a series offers.
 
-    ``n_samples / tau - 2 GUARD_TIMES``, never below zero, tau its `autocorrelation_time`; values as there.
+    ``n_samples / tau``, tau its `autocorrelation_time`; values as there.
     """
-    return max(len(values) / autocorrelation_time(values) - 2 * GUARD_TIMES, 0.0)
+    return len(values) / autocorrelation_time(values)
 
 
 def null_distribution(

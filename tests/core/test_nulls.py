@@ -12,7 +12,6 @@ from scipy import stats
 from nldisco_core.binned import NO_TRIAL, Binned, BinnedSession, Covariate
 from nldisco_core.conformance.toys import toy_binned
 from nldisco_core.nulls import (
-    GUARD_TIMES,
     Null,
     autocorrelation_time,
     benjamini_hochberg,
@@ -76,13 +75,13 @@ def test_white_noise_has_an_autocorrelation_time_of_one_sample() -> None:
 
 def test_constant_series_offers_no_shift() -> None:
     assert autocorrelation_time(np.full(100, 3.7)) == 100
-    assert effective_shifts(np.full(100, 3.7)) == 0.0
+    assert effective_shifts(np.full(100, 3.7)) == 1.0
 
 
-def test_effective_shifts_are_length_over_autocorrelation_time_less_the_guard() -> None:
+def test_effective_shifts_are_length_over_autocorrelation_time() -> None:
     values = walk(np.random.default_rng(2), 5000, 50.0)
     angles = np.column_stack([np.cos(values), np.sin(values)])
-    assert effective_shifts(angles) == pytest.approx(5000 / autocorrelation_time(angles) - 2 * GUARD_TIMES)
+    assert effective_shifts(angles) == pytest.approx(5000 / autocorrelation_time(angles))
 
 
 # which null
@@ -114,21 +113,21 @@ def test_events_of_a_recording_without_trials_are_shifted_with_the_session() -> 
 # circular shift
 
 
-def test_shift_turns_the_defined_rows_of_each_session_and_stays_away_from_zero() -> None:
+def test_shift_turns_the_defined_rows_of_each_session() -> None:
     data = toy_binned(n_bins=500, n_sessions=2, seed=3)
     covariate = data.covariate("heading")
     null = circular_shift(covariate, data, usable=everything(data), tested=everything(data), seed=0)
     offsets = data.row_offsets
+    shifts = []
     for source in drawn(null):
         assert (source[~covariate.defined] == np.flatnonzero(~covariate.defined)).all()
         for start, stop in pairwise(offsets):
             rows = np.flatnonzero(covariate.defined[start:stop]) + start
             place = np.searchsorted(rows, source[rows])
             shift = (place - np.arange(len(rows))) % len(rows)
-            angle = covariate.values[rows, 0]
-            tau = autocorrelation_time(np.column_stack([np.cos(angle), np.sin(angle)]))
             assert len(set(shift)) == 1
-            assert GUARD_TIMES * tau <= shift[0] <= len(rows) - GUARD_TIMES * tau
+            shifts.append(shift[0])
+    assert len(set(shifts)) > 20
 
 
 def test_long_session_is_shifted_inside_equal_stretches_of_its_own() -> None:
@@ -137,10 +136,9 @@ def test_long_session_is_shifted_inside_equal_stretches_of_its_own() -> None:
     null = circular_shift(heading(values), data, usable=everything(data), tested=everything(data), seed=0)
     shifts = []
     for source in drawn(null):
-        for start in range(0, 4000, 500):
-            shift = (source[start : start + 500] - np.arange(start, start + 500)) % 500
+        for start in range(0, 4000, 250):
+            shift = (source[start : start + 250] - np.arange(start, start + 250)) % 250
             assert len(set(shift)) == 1
-            assert 20 <= shift[0] <= 480
             shifts.append(shift[0])
     assert len(set(shifts)) > 20
 
@@ -358,7 +356,7 @@ def test_conditions_that_came_in_a_row_are_shifted_along_the_trials() -> None:
     for source in drawn(null):
         dealt = values[source]
         assert (dealt[covariate.defined].reshape(-1, 6) == dealt[first, None]).all()
-        assert any((dealt[first] == np.roll(labels, shift)).all() for shift in range(3, 298))
+        assert any((dealt[first] == np.roll(labels, shift)).all() for shift in range(300))
 
 
 def test_few_long_blocks_are_refused_and_blocks_without_change_too() -> None:
@@ -404,6 +402,16 @@ def test_drift_of_both_sides_is_not_found_inside_stretches() -> None:
             calls[name] += called and null.refusal is None
     assert calls["stretches"] <= stats.binom.ppf(0.99, 60, 0.05)
     assert calls["whole"] > 15
+
+
+def test_trend_too_steep_for_few_stretches_is_refused_by_name() -> None:
+    rng = np.random.default_rng(0)
+    values = np.sin(walk(rng, 1000, 15.0)) + np.linspace(-4, 4, 1000)
+    covariate = Covariate(name="speed", values=values, kind="linear")
+    data = binned(covariate)
+    null = circular_shift(covariate, data, usable=everything(data), tested=everything(data), seed=0)
+    assert null.refusal is not None
+    assert "a trend through session 's' explains" in null.refusal
 
 
 def calibration(n_sessions: int, *, shuffled: bool) -> np.ndarray:

@@ -250,3 +250,59 @@ def test_p_of_latents_that_follow_another_animal_is_no_smaller_than_stated() -> 
     for alpha in (0.05, 0.2):
         share = np.mean([(found <= alpha).mean() for found in p])
         assert share <= stats.binom.ppf(0.999, len(p), alpha) / len(p)
+
+
+def test_conjunctions_and_windows_are_mapped_beside_the_variables(data: Binned) -> None:
+    (session,) = data.sessions
+    frame = session.trials.frame.assign(cue_s=session.trials.frame["start_s"] + 0.4)
+    trials = replace(session, trials=replace(session.trials, frame=frame, events=("cue_s",)))
+    found = mapped(
+        replace(data, sessions=(trials,)),
+        variables=["heading"],
+        conjunctions=[["heading", "side"]],
+        windows={"cue": [0.1, 0.3]},
+        n_circular=6,
+    )
+    assert set(found.table["variable"]) == {"heading", "heading & side", "around cue"}
+    assert set(whole(found, "around cue")["null"]) == {"within-trial shift"}
+    assert "-0.1 to 0.3 s" in set(found.table["condition"].dropna())
+    assert (whole(found, "heading & side").loc[0].loc[range(6), "p"] <= 0.05).all()
+    with pytest.raises(DataError, match="did you mean 'cue'"):
+        mapped(replace(data, sessions=(trials,)), windows={"cu": [0.1, 0.3]})
+
+
+def test_quantiles_are_set_per_variable(data: Binned) -> None:
+    found = mapped(data, variables=["speed"], n_shifts=0, n_quantiles_of={"speed": 4})
+    assert found.table["condition"].nunique() == 4
+    with pytest.raises(DataError, match="did you mean 'speed'"):
+        mapped(data, n_quantiles_of={"sped": 4})
+
+
+def test_conditions_are_permuted_inside_named_blocks(data: Binned) -> None:
+    half = (data.trial >= 50).astype(float)
+    blocked = with_covariate(data, Covariate(name="half", values=half, kind="discrete", source="trial"))
+    assert set(whole(mapped(blocked, variables=["side"], blocks="half"), "side")["null"]) == {"trial permutation"}
+    by_itself = mapped(blocked, variables=["half"], blocks="half")
+    assert whole(by_itself, "half")["p"].isna().all()
+    with pytest.raises(DataError, match="did you mean 'half'"):
+        mapped(blocked, blocks="hal")
+
+
+def test_intervals_hold_their_score(data: Binned) -> None:
+    table = mapped(data, variables=["heading"], n_shifts=0, n_bootstrap=50).table
+    rows = table[table["condition"].notna() & table["supported"]]
+    assert len(rows)
+    for score in ("coverage", "selectivity"):
+        assert ((rows[f"{score}_low"] <= rows[score]) & (rows[score] <= rows[f"{score}_high"])).mean() > 0.95
+
+
+def test_session_without_the_variable_is_named_and_its_bins_do_not_count() -> None:
+    data = toy_binned(n_bins=1200, n_sessions=2)
+    first, second = data.sessions
+    bare = {name: variable for name, variable in second.covariates.items() if name != "heading"}
+    found = mapped(replace(data, sessions=(first, replace(second, covariates=bare))), n_shifts=0)
+    assert "heading: not in session toy-2, whose bins do not count" in found.notes
+    rows = found.table[(found.table["variable"] == "heading") & found.table["condition"].notna()]
+    defined = (first.covariates["heading"].defined & (first.split == 2)).sum()
+    test = rows[rows["split"] == "test"]
+    assert (test["n_on"] + test["n_off"] == defined).all()
