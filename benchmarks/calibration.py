@@ -45,6 +45,7 @@ class Recording:
 
     @property
     def data(self) -> Binned:
+        """Bins of one session without activity."""
         trial = np.full(N_BINS, NO_TRIAL, dtype=np.int32) if self.trial is None else self.trial
         session = BinnedSession(
             session_id="simulated",

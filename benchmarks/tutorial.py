@@ -22,6 +22,7 @@ from nldisco_core.exporting import write_activations
 from nldisco_core.recovery import align_truth, recovery
 from nldisco_core.runs import Run, find_run
 
+MAPPING = {"variables": ["event", "hand_speed"], "n_quantiles": 12, "confounds": False}
 CONTROLS = ("raw-units", "units-omp", "random-encoder")
 
 
@@ -31,7 +32,7 @@ def run_in(folder: Path) -> Run:
         "maze-reach",
         preset="nldisco-tutorial",
         controls=CONTROLS,
-        settings={"threads": 2},
+        settings={"threads": 2, "mappers": {"selectivity": MAPPING}},
         runs_dir=folder,
     )
 

@@ -67,10 +67,8 @@ class Null:
     @property
     def refusal(self) -> str | None:
         """Why no p value can be had from it, None where one can."""
-        if self.drift is not None:
-            return f"{self.name}: {self.drift}"
         if self.effective_shifts >= MIN_EFFECTIVE_SHIFTS:
-            return None
+            return None if self.drift is None else f"{self.name}: {self.drift}"
         return (
             f"{self.name}: {self.effective_shifts:.1f} effective independent relabellings; at least "
             f"{MIN_EFFECTIVE_SHIFTS} are needed for a p value. A longer recording, or more trials, has more"
@@ -130,6 +128,8 @@ def circular_shift(
     counts: list[float] = []
     drift = None
     for index, of_session in enumerate(_rows_by_session(data, usable & covariate.defined)):
+        if not len(of_session):
+            continue
         stretches, tau = _stretches(trajectory[of_session])
         trend = _trend(trajectory[of_session])
         if trend / len(stretches) ** 2 > _MOST_DRIFT * np.sqrt(tau / len(of_session)) and tested[of_session].any():
@@ -168,7 +168,7 @@ class _Part:
 
 def _trend(trajectory: NDArray[np.float64]) -> float:
     """Share of the variance of a series that a straight line in time explains."""
-    centred = trajectory - trajectory.mean(axis=0) if len(trajectory) else trajectory
+    centred = trajectory - trajectory.mean(axis=0)
     time = np.arange(len(trajectory)) - (len(trajectory) - 1) / 2
     variance = np.square(time).sum() * np.square(centred).sum()
     return float(np.square(time @ centred).sum() / variance) if variance > 0 else 0.0

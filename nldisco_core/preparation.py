@@ -35,7 +35,7 @@ class Preparation:
         self.notes: tuple[str, ...] = ()
 
     def choose_size(self) -> None:
-        """Take the candidate that `nldisco_core.choosing.choose` finds, where the configuration leaves its size open."""
+        """Take the candidate that `nldisco_core.choosing.choose` finds, where the configuration leaves its size."""
         candidates = self.config.candidates(n_units=self.data.n_units if self.data.shares_units else 0)
         if not candidates:
             return
@@ -61,9 +61,7 @@ class Preparation:
         held_out = (self.data.split == SPLITS.index("validation")).any()
         monitor = FitMonitor(f"fit {self._listed.name}, {label}", quiet=self._quiet)
         try:
-            model.fit(
-                self.data.train(), validation=self.data.part("validation") if held_out else None, monitor=monitor
-            )
+            model.fit(self.data.train(), validation=self.data.part("validation") if held_out else None, monitor=monitor)
         finally:
             monitor.close()
         return model

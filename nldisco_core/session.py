@@ -38,7 +38,8 @@ class SliceableArray(Protocol):
     """What a numpy array and an HDF5 dataset have in common, as far as lazy reading needs it."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
 
     def __getitem__(self, key: slice, /) -> Any: ...
 

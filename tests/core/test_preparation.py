@@ -145,7 +145,9 @@ def test_a_run_with_pruning_keeps_both_tables_and_fits_on_the_kept_units(tmp_pat
     assert set(made.unit_metrics["unit"]) == set(kept)
     assert set(made.table("unit_metrics_before_pruning")["unit"]) == set(table["unit"])
     assert any("were dropped and the model was fitted again" in note for note in made.about["notes"])
-    np.testing.assert_array_equal(made.model.load_model().transform(made.binned).main.dense(), made.latents.main.dense())
+    np.testing.assert_array_equal(
+        made.model.load_model().transform(made.binned).main.dense(), made.latents.main.dense()
+    )
 
 
 def test_a_run_chooses_its_size_when_asked(tmp_path: Path) -> None:
