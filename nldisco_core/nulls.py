@@ -15,8 +15,15 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, special, stats
+from scipy import special, stats
 
+from nldisco_core.autocorrelation import (
+    autocorrelation_time,
+    effective_shifts,
+    stretches,
+    trajectory,
+    trend_share,
+)
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
 from nldisco_core.counting import count_relabelled
 
@@ -36,8 +43,6 @@ __all__ = [
 ]
 
 MIN_EFFECTIVE_SHIFTS = 20
-BLOCK_TIMES = 20
-_N_BLOCKS = (32, 16, 8, 4, 2)
 _MOST_DRIFT = 0.1
 _SERIAL_Z = 3.0
 _MOST_SHIFTS = 1e6
@@ -123,21 +128,24 @@ def circular_shift(
     stretches multiply. The draws of a session depend on the seed, the variable's name and the session's id, not on the
     order of the sessions.
     """
-    trajectory = _trajectory(covariate)
+    series = trajectory(covariate)
     parts: list[_Part] = []
     counts: list[float] = []
     drift = None
     for index, of_session in enumerate(_rows_by_session(data, usable & covariate.defined)):
         if not len(of_session):
             continue
-        stretches, tau = _stretches(trajectory[of_session])
-        trend = _trend(trajectory[of_session])
-        if trend / len(stretches) ** 2 > _MOST_DRIFT * np.sqrt(tau / len(of_session)) and tested[of_session].any():
+        parts_of_session, tau = stretches(series[of_session])
+        trend = trend_share(series[of_session])
+        if (
+            trend / len(parts_of_session) ** 2 > _MOST_DRIFT * np.sqrt(tau / len(of_session))
+            and tested[of_session].any()
+        ):
             drift = (
                 f"a trend through session {data.sessions[index].session_id!r} explains {trend:.0%} of "
                 f"{covariate.name!r}, which is too slow to be shifted inside parts of it; remove the trend"
             )
-        for number, stretch in enumerate(stretches):
+        for number, stretch in enumerate(parts_of_session):
             rows = of_session[stretch]
             shifts = len(rows) / tau
             if shifts >= 2:
@@ -164,28 +172,6 @@ class _Part:
 
     def shifts(self, n_draws: int) -> NDArray[np.int64]:
         return np.random.default_rng(self.key).integers(0, len(self.rows), n_draws)
-
-
-def _trend(trajectory: NDArray[np.float64]) -> float:
-    """Share of the variance of a series that a straight line in time explains."""
-    centred = trajectory - trajectory.mean(axis=0)
-    time = np.arange(len(trajectory)) - (len(trajectory) - 1) / 2
-    variance = np.square(time).sum() * np.square(centred).sum()
-    return float(np.square(time @ centred).sum() / variance) if variance > 0 else 0.0
-
-
-def _stretches(trajectory: NDArray[np.float64]) -> tuple[list[slice], float]:
-    """Equal stretches of a series that are long beside its autocorrelation time there, and that time."""
-    n = len(trajectory)
-    for n_blocks in _N_BLOCKS:
-        if n < n_blocks * BLOCK_TIMES:
-            continue
-        slices = [slice(n * block // n_blocks, n * (block + 1) // n_blocks) for block in range(n_blocks)]
-        level = np.concatenate([trajectory[part] - trajectory[part].mean(axis=0) for part in slices])
-        tau = autocorrelation_time(level)
-        if n / n_blocks >= BLOCK_TIMES * tau:
-            return slices, tau
-    return [slice(0, n)], autocorrelation_time(trajectory)
 
 
 def trial_permutation(
@@ -238,13 +224,13 @@ def trial_shift(
     For conditions that came in a row, where trials cannot be exchanged. Otherwise as `circular_shift`, in trials.
     """
     rows, example, trial_of_row = _labelled_trials(covariate, data, usable)
-    session, trajectory = data.session_of_bin[example], _trajectory(covariate)[example]
+    session, series = data.session_of_bin[example], trajectory(covariate)[example]
     tested_trials = np.bincount(trial_of_row, weights=tested[rows], minlength=len(example)) > 0
     parts: list[_Part] = []
     counts: list[float] = []
     for index in np.unique(session):
         members = np.flatnonzero(session == index)
-        shifts = effective_shifts(trajectory[members])
+        shifts = effective_shifts(series[members])
         if shifts >= 2:
             parts.append(_Part(rows=members, key=_key(seed, covariate, data, int(index))))
             counts.append(shifts if tested_trials[members].any() else 1.0)
@@ -278,9 +264,9 @@ def _come_in_a_row(covariate: Covariate, data: Binned, usable: NDArray[np.bool_]
     The autocorrelation of n independent labels at lag one has a standard error of ``1 / sqrt(n)``.
     """
     _, example, _ = _labelled_trials(covariate, data, usable)
-    session, trajectory = data.session_of_bin[example], _trajectory(covariate)[example]
+    session, series = data.session_of_bin[example], trajectory(covariate)[example]
     for index in np.unique(session):
-        centred = trajectory[session == index] - trajectory[session == index].mean(axis=0)
+        centred = series[session == index] - series[session == index].mean(axis=0)
         variance = np.square(centred).sum()
         if variance > 0 and (centred[1:] * centred[:-1]).sum() / variance * np.sqrt(len(centred)) > _SERIAL_Z:
             return True
@@ -309,7 +295,7 @@ def within_trial_shift(
         (_key(seed, covariate, data, int(index)), int((trials[0] == index).sum())) for index in np.unique(session)
     ]
     tested_trials = np.bincount(trial_of_row, weights=tested[by_trial], minlength=len(length)) > 0
-    autocorrelation = autocorrelation_time(np.nan_to_num(_trajectory(covariate)[by_trial]))
+    autocorrelation = autocorrelation_time(np.nan_to_num(trajectory(covariate)[by_trial]))
 
     def sources(n_draws: int) -> Iterator[NDArray[np.int64]]:
         generators = [(np.random.default_rng(key), n_trials) for key, n_trials in per_session]
@@ -325,41 +311,6 @@ def within_trial_shift(
         effective_shifts=_product(np.maximum(length[tested_trials] / autocorrelation, 1.0)),
         sources=sources,
     )
-
-
-def autocorrelation_time(values: NDArray[np.float64]) -> float:
-    """Autocorrelation time of a series, in samples.
-
-    ``tau = 1 + 2 sum_k rho(k)**2`` over the lags before the autocorrelation first reaches zero, the channels'
-    covariances added before dividing: the correlation of two independent series that are both like this one varies as
-    it would over n / tau independent samples (Bartlett, Suppl. J. R. Stat. Soc. 8, 27, 1946). For an exponential
-    decay it is the time to 1/e. A constant series has its own length, an empty one 1.
-
-    Parameters
-    ----------
-    values : (n_samples,) or (n_samples, n_channels), no NaN; angles as cosine and sine, categories as indicator columns
-    """
-    series = np.asarray(values, dtype=np.float64)
-    series = series[:, None] if series.ndim == 1 else series
-    n_samples = len(series)
-    if n_samples == 0:
-        return 1.0
-    n_padded = fft.next_fast_len(2 * n_samples, real=True)
-    spectrum = fft.rfft(series - series.mean(axis=0), n=n_padded, axis=0)
-    covariance = fft.irfft(np.square(np.abs(spectrum)).sum(axis=1), n=n_padded)[:n_samples]
-    if not covariance[0] > 1e-12 * np.square(series).sum():
-        return float(n_samples)
-    rho = covariance[1:] / covariance[0]
-    until = int(np.argmax(rho <= 0)) if (rho <= 0).any() else len(rho)
-    return float(1 + 2 * np.square(rho[:until]).sum())
-
-
-def effective_shifts(values: NDArray[np.float64]) -> float:
-    """Independent shifts in a circle that a series offers.
-
-    ``n_samples / tau``, tau its `autocorrelation_time`; values as there.
-    """
-    return len(values) / autocorrelation_time(values)
 
 
 def null_distribution(
@@ -421,17 +372,6 @@ def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
     if tested.any():
         q[tested] = stats.false_discovery_control(np.asarray(p)[tested])
     return q
-
-
-def _trajectory(covariate: Covariate) -> NDArray[np.float64]:
-    """(n_bins, n_channels) the variable as numbers whose covariance means something."""
-    if covariate.kind == "circular":
-        angle = 2 * np.pi * covariate.values / (covariate.period or 1.0)
-        return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-    if covariate.kind == "discrete":
-        values = covariate.values[:, 0]
-        return np.where(np.isnan(values)[:, None], np.nan, values[:, None] == np.unique(values[~np.isnan(values)]))
-    return covariate.values
 
 
 def _rows_by_session(data: Binned, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:

@@ -152,7 +152,8 @@ def _compare_one(
         least = MIN_SHARE * float((whole - mean).sum())
         gained, error = found["beyond"][column], found["beyond_se"][column]
         better_alone = len(chosen) > 1 and float((others - alone).sum()) > max(least, 0.0)
-        if better_alone and not gained > max(error, least, 0.0):
+        adds = gained > error and gained > least
+        if better_alone and not adds:
             gains = [bins.likelihood(column, single[other]).sum() for other in range(1, len(chosen))]
             better[column] = chosen[1 + int(np.argmax(gains))].variable
     return Compared(**found, better=better)
@@ -218,8 +219,8 @@ class _Bins:
 
 
 def _sum(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Sum of independent values and its standard error."""
-    return float(values.sum()), float(np.sqrt(len(values) * values.var(ddof=1))) if len(values) > 1 else np.inf
+    """Sum of independent values and its standard error, NaN for a single one."""
+    return float(values.sum()), float(np.sqrt(len(values) * values.var(ddof=1))) if len(values) > 1 else np.nan
 
 
 @compiled

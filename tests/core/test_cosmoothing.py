@@ -205,7 +205,9 @@ def test_large_populations_are_left_out_in_ten_seeded_folds() -> None:
         model: Any = Projects(np.ones((40, 2)), np.zeros(40))
         result = co_smoothing(model, data, counts=data, seed=seed)
         folds.append(model.hidden)
-        assert sorted(scores(result).index) == sorted(data.units["id"])
+        shown = [unit for fold in model.hidden for unit in fold if f"u{unit}" in scores(result).index]
+        assert len(shown) == len(scores(result)) == 20
+        assert all(sum(unit in fold for unit in shown) == 2 for fold in model.hidden)
     assert len(folds[0]) == 10
     assert sorted(unit for fold in folds[0] for unit in fold) == list(range(40))
     assert folds[0] == folds[1] != folds[2]

@@ -59,6 +59,18 @@ def test_the_command_refuses_a_folder_that_is_there(run: Run, tmp_path: Path) ->
     assert "exists; name a folder that does not" in str(again.exception)
 
 
+@pytest.mark.usefixtures("toys")
+def test_saved_activations_are_mapped_without_the_model_as_the_run_was(run: Run, tmp_path: Path) -> None:
+    write_activations(run.latents.main, run.counts, tmp_path / "a")
+    arguments = ["map", str(tmp_path / "a"), "--dataset", "toy", "--mapper", "selectivity", "--runs-dir", str(tmp_path)]
+    assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0
+    (made,) = tmp_path.glob("*saved-activations*")
+    keys = ["instance", "latent", "variable", "condition", "split"]
+    own, again = (one.mapping("selectivity").table.sort_values(keys) for one in (run, Run(made)))
+    own = own[own["latent"].isin(again["latent"])]
+    np.testing.assert_array_equal(own["coverage"], again["coverage"])
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "complaint"),
     [
