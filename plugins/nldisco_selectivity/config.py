@@ -27,9 +27,8 @@ class SelectivityConfig(Config):
     blocks : variable that names the blocks of the session within which conditions of trials were drawn at random; they
         are permuted inside these only
     n_bootstrap : draws for the 95 % intervals of coverage and selectivity over trials or 10 s; 0 for none
-    confounds : compare each mapping of a supported latent, unless its p is above .05, with the other variables. Takes
-        about 30 ms for each latent and variable with five others and 20,000 bins, far less with few combinations of
-        conditions
+    confounds : compare each mapping of a supported latent, unless its p is above .05, with the other variables. Takes 1
+        to 20 ms for each latent and variable with five others and 20,000 bins, the longer the more these go together
     splits : bins that are scored. On the first the conditions are cut and the preferred one is chosen, the last is
         tested; ``all`` takes every bin, whatever its split
     min_activation_frac, top_n : a row is marked ``top`` where the latent is among the `top_n` of its condition by

@@ -45,9 +45,9 @@ def as_if(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return change
 
 
-def dead_as_zero(column: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def dead_as(column: str, value: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def change(table: pd.DataFrame) -> pd.DataFrame:
-        table.loc[table["latent"] == DEAD_LATENT, column] = 0.0
+        table.loc[table["latent"] == DEAD_LATENT, column] = value
         return table
 
     return change
@@ -136,8 +136,8 @@ WRONG: dict[str, tuple[type[Correlation], str, str]] = {
     "p of nothing": (changing(as_if("statistic", pd.NA)), SCHEMA, "p values do not say of what"),
     "finds nothing": (FindsNothing, "planted_feature_is_found", "'ahead' drives the latent, yet p is"),
     "shuffled bins": (NullOfShuffledBins, "shuffled_labels_are_not_found", "unrelated variables have p <= 0.05 in"),
-    "dead p": (changing(dead_as_zero("p")), "dead_latent_scores_nan", "p of a dead latent is [0.0]"),
-    "dead auroc": (changing(dead_as_zero("auroc")), "dead_latent_scores_nan", "auroc of a dead latent is [0.0]"),
+    "dead p": (changing(dead_as("p", 1.0)), "dead_latent_scores_nan", "p of a dead latent is [1.0]"),
+    "dead auroc": (changing(dead_as("auroc", 0.0)), "dead_latent_scores_nan", "auroc of a dead latent is [0.0]"),
     "first session": (LooksAtTheFirstSession, "order_of_sessions_is_irrelevant", "coverage depends on the order"),
     "p of one order": (DoubtsTheSecondOrder, "order_of_sessions_is_irrelevant", "p depend on the order of the"),
     "drops latents": (DropsTheLastSession, "order_of_sessions_is_irrelevant", "rows in one order of sessions"),
