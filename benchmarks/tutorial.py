@@ -69,7 +69,8 @@ def main() -> None:
         print(f"{time.process_time() - cpu:.0f} CPU s, {time.perf_counter() - wall:.0f} s from files to mappings")
         for note in (*run.about["notes"], *run.about["verdict"]):
             print(f"- {note}")
-        test = run.metrics[(run.metrics["split"] == "test") & (run.metrics["level"] == run.metrics["level"].max())]
+        test = run.metrics[run.metrics["split"] == "test"]
+        test = test[test["level"] == test.groupby("model")["level"].transform("max")]
         print(test.groupby("model")[["r2", "l0_mean", "bits_per_spike"]].mean().round(3).to_string())
         table = found_features(run)
         print(table.round(3).to_string())

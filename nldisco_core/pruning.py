@@ -50,8 +50,9 @@ def poorly_reconstructed(found: Evaluation, *, min_r2: float) -> Pruning:
             "prune.min_r2, smooth more or choose a larger model"
         )
     table = pd.DataFrame({"unit": r2.index.astype("string"), "r2": r2.to_numpy(), "kept": kept})
+    end = "none was dropped" if kept.all() else "the others were dropped and the model was fitted again"
     note = (
         f"{kept.sum()} of {len(kept)} units ({kept.mean():.0%}) were reconstructed with R² above {min_r2:g} on "
-        "training bins; the others were dropped and the model was fitted again."
+        f"training bins; {end}."
     )
     return Pruning(table=table, dropped=np.flatnonzero(~kept), note=note)
