@@ -79,3 +79,14 @@ def test_lists_that_do_not_fit_the_instances_are_refused(settings, complaint) ->
 def test_top_k_takes_whole_numbers() -> None:
     with pytest.raises(ConfigError, match="whole numbers"):
         parse(TopKConfig, {"k": 1.5})
+
+
+def test_sixty_four_instances_are_trained_together_and_differ(planted, monitor) -> None:
+    data = planted[0]
+    model = MatryoshkaSAE(
+        parse(MatryoshkaSAE.config_class, {"levels": {"6": 2}, "seeds": list(range(64)), "epochs": 1})
+    )
+    model.fit(data, validation=None, monitor=monitor)
+    atoms = model.dictionary().values
+    assert atoms.shape == (64, 6, 20)
+    assert len({row.tobytes() for row in atoms}) == 64
