@@ -88,8 +88,7 @@ def dense(model: MatryoshkaSAE, data: Binned, folder: Path) -> Evaluation:
     fit = model._require_fitted()
     weights = {name: tensor[0] for name, tensor in fit.parameters.trained().items()}
     x = torch.from_numpy(data.activity.astype(np.float32))
-    centred = x - fit.parameters.input_mean
-    activations = torch.relu(centred @ weights["encoder"] + weights["encoder_bias"])
+    activations = torch.relu(torch.addmm(fit.parameters.offset()[0, 0], x, weights["encoder"]))
     nested = model.config.selection == "nested"
     mask = torch.zeros(activations.shape, dtype=torch.uint8)
     rows: list[dict[str, Any]] = []
