@@ -309,7 +309,10 @@ def _command(*words: object) -> list[str]:
     return [sys.executable, "-m", "nldisco_core.cli", "--plugin", toy_plugin.__file__, *map(str, words)]
 
 
-def test_ctrl_c_exits_130_and_leaves_no_run_that_looks_finished_and_resume_ends_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_cut_off_looks_unfinished_and_resumed_ends_with_the_same_bits(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     words = (
         "run", "--dataset", "toy", "--model", "matryoshka-sae", "--set", "dataset.duration_s=600.0",
         "--set", "model.epochs=120", "--set", "threads=1",
@@ -323,14 +326,16 @@ def test_ctrl_c_exits_130_and_leaves_no_run_that_looks_finished_and_resume_ends_
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    (folder,) = (tmp_path / "cut").iterdir()
+    assert process.returncode == code, said
+    (folder,) = (path for path in (tmp_path / "cut").iterdir() if path.is_dir())
     assert folder.name.endswith(".partial")
     resumed = subprocess.run(_command(*words, "--runs-dir", tmp_path / "cut", "--resume"), env=environment, check=False)
     whole = subprocess.run(_command(*words, "--runs-dir", tmp_path / "whole"), check=False)
     assert (resumed.returncode, whole.returncode) == (0, 0)
     first, second = (Run(next(list_runs(tmp_path / name))[0]) for name in ("cut", "whole"))
     np.testing.assert_array_equal(first.latents.main.dense(), second.latents.main.dense())
+    weights = [(run.folder / "model" / "weights.safetensors").read_bytes() for run in (first, second)]
+    assert weights[0] == weights[1]
     assert first.name == folder.name.removesuffix(".partial")
