@@ -135,7 +135,8 @@ class Target:
             self.split[mask] = code
         self.shift = observed_means(data, in_split)
         self._tiles: dict[tuple[int, int, int], _Tile | None] = {}
-        self._tiled: tuple[int, NDArray[np.int64] | None] = (-1, None)
+        self._tiled = (-1, -1)
+        self._columns: NDArray[np.int64] | None = None
 
     @cached_property
     def _segments(self) -> NDArray[np.int32]:
@@ -151,25 +152,15 @@ class Target:
                 f"a reconstruction of shape {block.values.shape} for {stop - start} bins, {len(block.lags_s)} lags and "
                 f"{n_predicted} units; evaluate the model on the units it predicts"
             )
-        if (start, block.columns) != self._tiled:  # levels and lags of the same rows share their tiles
-            self._tiles.clear()
-            self._tiled = (start, block.columns)
+        if self._tiled != (start, stop) or self._columns is not block.columns:
+            self._tiles.clear()  # levels and lags of the same rows share their tiles
+            self._tiled, self._columns = (start, stop), block.columns
         for index, lag_s in enumerate(block.lags_s):
             for part in row_slices(stop - start, TILE_ROWS):
                 tile = self._tile(start, part, round(lag_s / self.data.bin_s))
                 if tile is not None:
                     predicted = self._every_unit(values[part, index][tile.local], block.columns)
                     self._add(tile, predicted, block, lag_s, sums)
-
-    def residual(self, block: ReconstructionBlock, chosen: Mask) -> tuple[Floats, Floats]:
-        """Activity minus prediction of a block's chosen rows, zero where unobserved; 1 where observed, else 0."""
-        rows = slice(*block.rows.indices(self.data.n_bins)[:2])
-        picked = chosen[rows]
-        activity, weight = self._read(rows, picked)
-        weight = np.ones(activity.shape) if weight is None else weight
-        if block.columns is not None:
-            activity, weight = activity[:, block.columns], weight[:, block.columns]
-        return (activity - block.values[picked].astype(np.float64)) * weight, weight
 
     def _add(
         self, tile: _Tile, predicted: Floats, block: ReconstructionBlock, lag_s: float, sums: dict[Key, Sums]
@@ -225,8 +216,8 @@ class Target:
         window = slice(int(rows[local[0]]), int(rows[local[-1]]) + 1)
         picked = inside[local[0] : local[-1] + 1]
         y, weight = self._read(window, picked)
-        if self._tiled[1] is not None:  # what is not predicted counts as little as what was not observed
-            weight = (np.ones(y.shape) if weight is None else weight) * np.isin(np.arange(self.n_units), self._tiled[1])
+        if self._columns is not None:  # what is not predicted counts as little as what was not observed
+            weight = (np.ones(y.shape) if weight is None else weight) * np.isin(np.arange(self.n_units), self._columns)
         present, code = np.unique(self.split[speaking[inside]], return_inverse=True)
         splits = tuple(self.names[index] for index in present)
         member = _membership(code, len(present))

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nldisco_core.errors import InvalidRecording, unknown_name
+from nldisco_core.recording_checks import believable_times
 from nldisco_core.session import Signal
 from nldisco_nwb.clock import Clock
 from nldisco_nwb.hdf5 import naming
 from nldisco_nwb.kinematics import central_differences, direction_deg, joined, length
 from nldisco_nwb.maze_file import PositionSource
-from nldisco_nwb.sampling import believable
 
 __all__ = ["STILL_BELOW_MM_S", "MazeSignals"]
 
@@ -186,7 +186,7 @@ class MazeSignals(Mapping[str, Signal]):
         """Samples whose times can be used and follow those before."""
         if len(times_s) == 0 or (times_s[0] > latest and (times_s[1:] > times_s[:-1]).all()):
             return slice(None)
-        keep, faults = believable(times_s, self._span_s)
+        keep, faults = believable_times(times_s, self._span_s)
         for fault in faults:
             logger.warning("%s: positions: %s", self._path.name, fault)
         return keep & (times_s > latest)

@@ -1,4 +1,4 @@
-"""When the samples of a time series were taken, and which of its timestamps can be believed."""
+"""When the samples of a time series were taken, and in which physical unit they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["believable", "has_times", "sample_times", "scaled", "share_times"]
+__all__ = ["has_times", "sample_times", "scaled", "share_times"]
 
 
 def has_times(series: Any) -> bool:
@@ -45,41 +45,6 @@ def share_times(series: Sequence[Any]) -> bool:
         and np.array_equal(first.timestamps[::step], other.timestamps[::step], equal_nan=True)
         for other in others
     )
-
-
-def believable(times_s: NDArray[np.float64], span_s: tuple[float, float]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Which timestamps can be used, and what is wrong with the others.
-
-    A timestamp is dropped where it is not finite, lies more than one session length outside the session, repeats the
-    one before it or lies before it. What is left increases strictly.
-
-    Parameters
-    ----------
-    times_s : (n_samples,) s
-    span_s : first and last observed time of the session (s)
-
-    Returns
-    -------
-    keep : (n_samples,) bool
-    complaints : per fault a sentence with the count and the first value
-    """
-    duration = span_s[1] - span_s[0]
-    finite = np.isfinite(times_s)
-    possible = finite & (times_s >= span_s[0] - duration) & (times_s <= span_s[1] + duration)
-    latest = np.maximum.accumulate(np.where(possible, times_s, -np.inf))
-    before = np.concatenate([[-np.inf], latest[:-1]])
-    faults = {
-        "are not finite": ~finite,
-        "are impossible (more than a session length outside the recording)": finite & ~possible,
-        "repeat the one before": possible & (times_s == before),
-        "are earlier than the one before": possible & (times_s < before),
-    }
-    complaints = tuple(
-        f"{np.count_nonzero(faulty)} of {len(times_s)} timestamps {fault}, first {times_s[faulty][0]:.10g} s; dropped"
-        for fault, faulty in faults.items()
-        if faulty.any()
-    )
-    return possible & (times_s > before), complaints
 
 
 def _grid(series: Any) -> tuple[float, float]:

@@ -23,12 +23,13 @@ from pynwb.misc import AnnotationSeries, DecompositionSeries, IntervalSeries
 from pynwb.ophys import MotionCorrection, RoiResponseSeries
 
 from nldisco_core.errors import ConfigError, unknown_name
+from nldisco_core.recording_checks import believable_times
 from nldisco_core.session import DeferredMapping, Signal, SignalKind
 from nldisco_nwb.config import NWBConfig
 from nldisco_nwb.contents import Piece, blank, pieces
 from nldisco_nwb.hdf5 import naming
 from nldisco_nwb.opening import OpenFile
-from nldisco_nwb.sampling import believable, has_times, sample_times, scaled, share_times
+from nldisco_nwb.sampling import has_times, sample_times, scaled, share_times
 
 __all__ = ["find_signals"]
 
@@ -90,7 +91,7 @@ def _check(series: Any, span_s: tuple[float, float]) -> tuple[bool, tuple[str, .
         return False, ("neither a rate nor a timestamp for each sample; left out",)
     if series.timestamps is None or len(series.data) > _CHECKED_WHEN_OPENED:
         return True, ()
-    keep, faults = believable(sample_times(series), span_s)
+    keep, faults = believable_times(sample_times(series), span_s)
     usable = bool(keep.any())
     return usable, faults if usable else (*faults, "none is left; left out")
 
@@ -184,7 +185,7 @@ def _read(opened: OpenFile, source: _Source, span_s: tuple[float, float]) -> Sig
         times = sample_times(source.series[0])
         values: NDArray[np.float64] = np.column_stack([scaled(series) for series in source.series])
         if source.series[0].timestamps is not None:
-            keep, faults = believable(times, span_s)
+            keep, faults = believable_times(times, span_s)
             times, values = times[keep], values[keep]
             if len(keep) > _CHECKED_WHEN_OPENED:
                 for fault in faults:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from nldisco_core.binned import SPLITS, Binned, Covariate
-from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.binned import Binned, Covariate
+from nldisco_core.columns import Columns
+from nldisco_core.errors import DataError
 from nldisco_core.latents import LatentSpace
-from nldisco_core.tuning import Conditions, conditions, halves, one_per_channel, rectified, rectified_columns
+from nldisco_core.tuning import Conditions, conditions, halves, one_per_channel
 from nldisco_selectivity.config import SelectivityConfig
 from nldisco_selectivity.derived import around_event, conjunction
 from nldisco_selectivity.scores import Active
@@ -45,14 +45,12 @@ class Variable:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Task:
+class Task(Columns):
     """What is the same for every variable.
 
     Attributes
     ----------
-    usable : (n_bins,) bins the latents speak of
-    rows, first_half : by split its usable bins, and the earlier half of them
-    activations : (n_bins, n_columns) rectified activations, the columns of one instance after those of another
+    first_half : by split the earlier half of its usable bins
     active : by split the active bins
     segments, stretches : (n_bins,) contiguous stretches, and pieces of them of at most 10 s
     blocks : (n_bins,) block of the session in which conditions were drawn at random, None where that is not known
@@ -61,59 +59,30 @@ class Task:
 
     config: SelectivityConfig
     data: Binned
-    usable: NDArray[np.bool_]
-    rows: Mapping[str, NDArray[np.bool_]]
     first_half: Mapping[str, NDArray[np.bool_]]
-    activations: sparse.csc_array
     active: Mapping[str, Active]
     segments: NDArray[np.int32]
     stretches: NDArray[np.int32]
     blocks: NDArray[np.int64] | None
-    n_instances: int
-    latent: NDArray[np.int32]
-    sign: NDArray[np.int8]
 
     @classmethod
     def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> Task:
         """Of the latents whose rows are the bins of the data; see `Selectivity.map` for errors."""
-        if space.row_kind != "bin" or space.n_rows != data.n_bins:
-            raise IncompatibleData(
-                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
-            )
-        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else space.defined
-        rows: dict[str, NDArray[np.bool_]] = {split: usable & _rows_of_split(data, split) for split in config.splits}
-        activations = sparse.csc_array(
-            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
-        )
-        latent, sign = rectified_columns(space)
+        columns = Columns.collected(space, data, config.splits)
         return cls(
             config=config,
             data=data,
-            usable=usable,
-            rows=rows,
-            first_half={split: halves(mask, data)[0] for split, mask in rows.items()},
-            activations=activations,
-            active={split: Active.of(activations, mask) for split, mask in rows.items()},
+            first_half={split: halves(mask, data)[0] for split, mask in columns.rows.items()},
+            active={split: Active.of(columns.activations, mask) for split, mask in columns.rows.items()},
             segments=data.segments,
             stretches=_stretches(data),
             blocks=None if config.blocks is None else _blocks(data, config.blocks),
-            n_instances=space.n_instances,
-            latent=latent,
-            sign=sign,
+            **vars(columns),
         )
 
     def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
         """(n_instances, n_columns, …) of values for all columns of all instances."""
         return values.reshape(self.n_instances, len(self.latent), *values.shape[1:])
-
-
-def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
-    if split == "all":
-        return np.ones(data.n_bins, dtype=bool)
-    rows = np.asarray(data.split == SPLITS.index(split))
-    if not rows.any():
-        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
-    return rows
 
 
 def _stretches(data: Binned) -> NDArray[np.int32]:

@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nldisco_core.binned import SPLITS, Binned, Covariate
-from nldisco_core.errors import DataError, IncompatibleData
+from nldisco_core.binned import Binned, Covariate
+from nldisco_core.columns import Columns
+from nldisco_core.errors import DataError
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
 from nldisco_core.nulls import Null, benjamini_hochberg, choose_null, p_values
-from nldisco_core.tuning import one_per_channel, rectified, rectified_columns
+from nldisco_core.tuning import one_per_channel
 from nldisco_spatial.config import SpatialConfig
 from nldisco_spatial.measures import Direction, Measure, Position, Speed
 
@@ -79,50 +80,17 @@ class Spatial:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Task:
-    """What is the same for every variable."""
+class _Task(Columns):
+    """What is the same for every variable; `by_row` holds the activations by bin."""
 
     config: SpatialConfig
     data: Binned
-    usable: NDArray[np.bool_]
-    rows: Mapping[str, NDArray[np.bool_]]
-    by_latent: sparse.csc_array
     by_row: sparse.csr_array
-    n_instances: int
-    latent: NDArray[np.int32]
-    sign: NDArray[np.int8]
 
     @classmethod
     def of(cls, space: LatentSpace, data: Binned, config: SpatialConfig) -> _Task:
-        if space.row_kind != "bin" or space.n_rows != data.n_bins:
-            raise IncompatibleData(
-                f"latents of {space.n_rows} {space.row_kind}s for {data.n_bins} bins; map the bins they were made of"
-            )
-        usable = np.ones(data.n_bins, dtype=bool) if space.defined is None else np.asarray(space.defined)
-        activations = sparse.csc_array(
-            sparse.hstack([rectified(space, instance) for instance in range(space.n_instances)], format="csc")
-        )
-        latent, sign = rectified_columns(space)
-        return cls(
-            config=config,
-            data=data,
-            usable=usable,
-            rows={split: usable & _rows_of_split(data, split) for split in config.splits},
-            by_latent=activations,
-            by_row=activations.tocsr(),
-            n_instances=space.n_instances,
-            latent=latent,
-            sign=sign,
-        )
-
-
-def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:
-    if split == "all":
-        return np.ones(data.n_bins, dtype=bool)
-    rows = np.asarray(data.split == SPLITS.index(split))
-    if not rows.any():
-        raise DataError(f"the {split} split holds no bins; split the data, or set splits = ['all'] to explore")
-    return rows
+        columns = Columns.collected(space, data, config.splits)
+        return cls(config=config, data=data, by_row=columns.activations.tocsr(), **vars(columns))
 
 
 def _variables(data: Binned, config: SpatialConfig) -> Iterator[Covariate]:
@@ -184,7 +152,7 @@ def _columns(task: _Task) -> dict[str, NDArray[Any]]:
 
 def _support(task: _Task, rows: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     """Active bins of each column on these rows, and the runs of consecutive ones within a stretch."""
-    code = task.by_latent
+    code = task.activations
     column = np.repeat(np.arange(code.shape[1]), np.diff(code.indptr))
     kept = rows[code.indices]
     row, column = code.indices[kept], column[kept]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from nldisco_nwb import signals
 from nldisco_nwb.config import NWBConfig
 from nldisco_nwb.dataset import NWBDataset
-from nldisco_nwb.sampling import believable
 from pynwb import NWBFile
 from pynwb.base import TimeSeries
 from pynwb.behavior import BehavioralTimeSeries, CompassDirection, EyeTracking, Position, PupilTracking, SpatialSeries
 
 from nldisco_core.errors import ConfigError
+from nldisco_core.recording_checks import believable_times
 
 TIMES = np.arange(1.0, 9.0, 0.5)
 
@@ -243,7 +243,7 @@ def test_believable_timestamps_are_those_of_a_plain_loop(times: list[float]) -> 
         usable = math.isfinite(time) and -10 <= time <= 20 and time > latest
         expected.append(usable)
         latest = time if usable else latest
-    keep, complaints = believable(np.array(times), (0.0, 10.0))
+    keep, complaints = believable_times(np.array(times), (0.0, 10.0))
     assert keep.tolist() == expected
     counted = sum(int(complaint.split(" ")[0]) for complaint in complaints)
     assert counted == len(times) - sum(expected)
