@@ -18,10 +18,16 @@ class Selection:
     instance, latent : which latent of which instance; None before a choice
     sign : +1 or -1 for a rectified half of a signed code, 0 for a code as it is
     pinned : latents kept aside for comparison
+    lasso : latents caught on the map, None for all
     variable : the variable in view
+    mapper : whose table is ranked, None where the run has no mapping
+    condition : value of the variable whose scores the table shows, None for scores of the whole variable
+    align : event that trials are aligned to, None for the first one the run knows
+    by : discrete variable or column of the trial table that aligned trials are grouped by, None for no groups
     split : which bins are drawn, ``all`` or the name of a split
     trial_filter : trials drawn, None for all
     window_s : time window in view (s), None for all
+    against : name of the run this one is compared with, None before a choice
     """
 
     run: str
@@ -30,7 +36,13 @@ class Selection:
     latent: int | None = None
     sign: int = 0
     pinned: tuple[int, ...] = ()
+    lasso: tuple[int, ...] | None = None
     variable: str | None = None
+    mapper: str | None = None
+    condition: str | None = None
+    align: str | None = None
+    by: str | None = None
     split: str = "all"
     trial_filter: tuple[int, ...] | None = None
     window_s: tuple[float, float] | None = None
+    against: str | None = None
