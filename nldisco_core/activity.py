@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.alignment import bin_means
 from nldisco_core.errors import DataError, InvalidRecording, unknown_name
-from nldisco_core.grid import Grid, interval_of, to_ns, union_ns
+from nldisco_core.grid import Grid, interval_of, run_starts, to_ns, union_ns
 from nldisco_core.scratch import allocate, release
 from nldisco_core.session import Prebinned, Session, SpikeTrains, Traces
 
@@ -81,8 +81,9 @@ def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
     rows, counts, largest = [], [], 0
     for times_s in trains:
         bins = grid.rows_of(to_ns(times_s))
-        bins = bins[bins >= 0]
-        first = np.flatnonzero(np.diff(bins, prepend=-1))
+        inside = bins >= 0
+        bins = bins if inside.all() else bins[inside]
+        first = run_starts(bins)
         in_bin = np.diff(first, append=len(bins))
         largest = max(largest, int(in_bin.max(initial=0)))
         rows.append(bins[first].astype(np.min_scalar_type(grid.n_bins)))

@@ -99,8 +99,6 @@ def align_signal(signal: Signal, grid: Grid, placement: Placement | None = None)
     placement : of the signal's samples on the grid where it is known already; only for signals without support
     """
     support, samples = _support(signal), signal.values
-    if not _all_finite(samples):
-        samples = np.where(np.isfinite(samples), samples, np.nan)
     if placement is None:
         times_ns = to_ns(signal.times_s)
         if signal.support_s is not None:
@@ -125,7 +123,7 @@ def align_signal(signal: Signal, grid: Grid, placement: Placement | None = None)
 
 
 def _circular_means(placement: Placement, samples: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    turn, known = 2 * np.pi / period, ~np.isnan(samples)
+    turn, known = 2 * np.pi / period, np.isfinite(samples)
     sine, cosine = (
         placement.means(function(samples * turn, out=np.full(samples.shape, np.nan), where=known))
         for function in (np.sin, np.cos)
@@ -142,7 +140,7 @@ def bin_means(
     grid: Grid,
     support: NDArray[np.int64] = EVERYWHERE_NS,
 ) -> NDArray[np.float64]:
-    """(n_bins, n_channels) mean over each bin of (n_samples, n_channels) samples, NaN samples left out.
+    """(n_bins, n_channels) mean over each bin of (n_samples, n_channels) samples, those not finite left out.
 
     Where a bin holds no sample, the sample nearest to its centre if it lies within one sampling period and in the same
     support interval, else NaN.
@@ -230,5 +228,6 @@ def _last_samples(
     if not holds:
         limit_ns = sampling_period_ns(times_ns) if len(times_ns) > 1 else 0.0
         valid &= centre_ns - times_ns[last] <= limit_ns
-    values[valid] = samples[last[valid]]
+    spoken = samples[last[valid]]
+    values[valid] = np.where(np.isfinite(spoken), spoken, np.nan)
     return values

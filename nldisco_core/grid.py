@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Grid", "interval_of", "to_ns", "union_ns"]
+__all__ = ["Grid", "interval_of", "run_starts", "to_ns", "union_ns"]
 
 
 def to_ns(times_s: ArrayLike) -> NDArray[np.int64]:
@@ -35,6 +35,13 @@ def interval_of(times_ns: NDArray[np.int64], intervals_ns: NDArray[np.int64]) ->
         return np.full(len(times_ns), -1, dtype=np.int64)
     index = np.searchsorted(intervals_ns[:, 0], times_ns, side="right").astype(np.int64) - 1
     return np.where((index >= 0) & (times_ns <= intervals_ns[index, 1]), index, -1)
+
+
+def run_starts(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n_runs,) where each run of equal values starts."""
+    changes = np.ones(len(rows), dtype=bool)
+    np.not_equal(rows[1:], rows[:-1], out=changes[1:])
+    return np.flatnonzero(changes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

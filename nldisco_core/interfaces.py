@@ -29,8 +29,10 @@ __all__ = [
     "DatasetCard",
     "Dictionary",
     "Downloads",
+    "Explorer",
     "FitReport",
     "HasDictionary",
+    "JoinsExplorer",
     "LatentModel",
     "LiveView",
     "Mapper",
@@ -261,13 +263,41 @@ class LiveView(Protocol):
         """Draw this selection."""
 
 
+class Explorer(Protocol):
+    """The explorer of one browser session, as a live view of it sees it."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """All runs served, by name; the selection's own run is one of them."""
+
+    def select(self, *, page: str | None = None, **changes: Any) -> None:
+        """Change fields of the selection and, where one is named, the page; every view in sight is then shown it.
+
+        A value that does not fit the run is left as it was, and the person is told so.
+
+        Parameters
+        ----------
+        changes : fields of `Selection` by name, such as ``latent=12`` or ``lasso=(3, 8, 40)``
+        """
+
+
+@runtime_checkable
+class JoinsExplorer(Protocol):
+    """Capability: a live view that changes the selection or looks at other runs. Asked with `isinstance`."""
+
+    def join(self, explorer: Explorer) -> None:
+        """Keep the explorer for later; called once, before the first `show`."""
+
+
 @runtime_checkable
 class View(Protocol):
     """One tile of the explorer.
 
-    `title` heads the tile; `page` is the page it stands on (``overview``, ``mappings``, ``latent``, …); `needs` names
-    what a run must hold (``trials``, ``position``, ``mapping``, ``dictionary``, ``circular``, …): the host says why a
-    tile is absent.
+    `title` heads the tile; `page` is the page it stands on (``latent``, ``mappings``, ``session``, ``map``,
+    ``compare``, ``overview``; any other name makes a page of its own); `needs` names what a run must hold (``trials``,
+    ``position``, ``mapping``, ``dictionary``, ``circular``, …): the host says why a tile is absent. A view may say
+    ``wide = True`` to take a whole row and ``own_heading = True`` to be drawn without its title. Its live view may be
+    one that joins the explorer, see `JoinsExplorer`.
     """
 
     title: ClassVar[str]
@@ -275,4 +305,4 @@ class View(Protocol):
     needs: ClassVar[frozenset[str]]
 
     def build(self, run: Run) -> LiveView:
-        """A new live view with no state shared with any other."""
+        """A new live view with no state shared with any other; called when its page is first turned to."""

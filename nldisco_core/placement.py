@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nldisco_core.grid import Grid, interval_of
+from nldisco_core.grid import Grid, interval_of, run_starts
 
 __all__ = ["EVERYWHERE_NS", "Placement", "place", "sampling_period_ns"]
 
@@ -44,7 +44,7 @@ class Placement:
         return self.means(np.asarray(self.times_ns[:, None] * 1e-9, dtype=np.float64))[:, 0]
 
     def means(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_bins, n_channels) mean over each bin of (n_samples, n_channels) samples, NaN samples left out."""
+        """(n_bins, n_channels) mean over each bin of (n_samples, n_channels) samples, those not finite left out."""
         found = np.full((self.n_bins, samples.shape[1]), np.nan)
         if len(self.times_ns) == 0:
             return found
@@ -52,14 +52,16 @@ class Placement:
         lengths = np.diff(self.first, append=len(self.times_ns))
         for channel in range(samples.shape[1]):
             values, counts = np.ascontiguousarray(samples[:, channel]), lengths
-            totals = np.add.reduceat(values, self.first)
-            if np.isnan(totals).any():  # a missing sample shows in the total of its bin
-                missing = np.isnan(values)
+            with np.errstate(invalid="ignore", over="ignore"):
+                totals = np.add.reduceat(values, self.first)
+            if not np.isfinite(totals).all():  # a sample that is not finite shows in the total of its bin
+                missing = ~np.isfinite(values)
                 counts = lengths - np.add.reduceat(missing, self.first, dtype=np.int64)
                 totals = np.add.reduceat(np.where(missing, 0.0, values), self.first)
             with_values = held & (counts > 0)
             found[self.row[with_values], channel] = totals[with_values] / counts[with_values]
-        found[self.empty] = samples[self.nearest]
+        spoken = samples[self.nearest]
+        found[self.empty] = np.where(np.isfinite(spoken), spoken, np.nan)
         return found
 
 
@@ -70,7 +72,7 @@ def place(times_ns: NDArray[np.int64], grid: Grid, support: NDArray[np.int64] = 
     in the same support interval.
     """
     rows = grid.rows_of(times_ns)
-    first = np.flatnonzero(np.diff(rows, prepend=-2)) if len(rows) else np.empty(0, dtype=np.int64)
+    first = run_starts(rows)
     row = rows[first]
     holding = np.zeros(grid.n_bins, dtype=bool)
     holding[row[row >= 0]] = True

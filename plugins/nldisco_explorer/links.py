@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import count, groupby
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from nldisco_core.errors import unknown_name
@@ -13,6 +16,13 @@ from nldisco_explorer.ranking import ranked
 from nldisco_explorer.readings import ALL_SPLITS, Readings
 
 __all__ = ["place_of", "query_of", "start_place"]
+
+T = TypeVar("T")
+
+FIELDS = (
+    *("run", "page", "model", "instance", "latent", "sign", "variable", "split", "mapper", "condition"),
+    *("align", "by", "pinned", "lasso", "trials", "window", "against"),
+)
 
 
 def query_of(place: Place) -> str:
@@ -27,17 +37,32 @@ def query_of(place: Place) -> str:
         "sign": selection.sign or None,
         "variable": selection.variable,
         "split": selection.split,
-        "mapper": place.mapper,
-        "condition": place.condition,
+        "mapper": selection.mapper,
+        "condition": selection.condition,
+        "align": selection.align,
+        "by": selection.by,
+        "pinned": _spans(selection.pinned) or None,
+        "lasso": _spans(selection.lasso or ()) or None,
+        "trials": _spans(selection.trial_filter or ()) or None,
+        "window": None if selection.window_s is None else "{!r},{!r}".format(*selection.window_s),
+        "against": selection.against,
     }
-    return "?" + urlencode({name: value for name, value in fields.items() if value is not None})
+    return "?" + urlencode({name: value for name, value in fields.items() if value is not None}, safe=",")
+
+
+def _spans(numbers: Iterable[int]) -> str:
+    """Numbers in their order, stretches of consecutive ones as ``first-last``."""
+    steps = count()
+    stretches = (list(group) for _, group in groupby(numbers, lambda number: number - next(steps)))
+    return ",".join(f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in stretches)
 
 
 def start_place(reads: Readings) -> Place:
     """Where a session starts without a link: the best supported latent of the first mapping."""
     mapper = next(iter(reads.mappers), None)
     variable = next(iter(reads.variables()), None)
-    start = Selection(run=reads.run.name, latent=0, variable=variable, split="test")
+    sign = 1 if reads.space("model").code_kind == "signed" else 0
+    start = Selection(run=reads.run.name, latent=0, sign=sign, variable=variable, split="test", mapper=mapper)
     if not reads.split_mask("test").any():
         start = replace(start, split="all")
     if mapper is None:
@@ -46,63 +71,118 @@ def start_place(reads: Readings) -> Place:
     table = table[table["latent"].notna()]
     splits = [name for name in (start.split, *ALL_SPLITS) if (table["split"] == name).any()]
     start = replace(start, variable=str(table["variable"].iloc[0]), split=splits[0] if splits else start.split)
-    place = Place(selection=start, mapper=mapper)
-    rows = ranked(reads, place)
-    if not len(rows):
-        return place
-    return replace(place, selection=replace(start, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0])))
+    rows = ranked(reads, start)
+    if len(rows):
+        start = replace(start, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
+    return Place(selection=start)
 
 
-def place_of(query: str, reads: Readings) -> tuple[Place, list[str]]:
+def place_of(
+    query: str, reads: Readings, *, pages: Collection[str] = tuple(PAGES), runs: Collection[str] = ()
+) -> tuple[Place, list[str]]:
     """The place a query names and what was wrong with it; a bad value leaves its default.
 
     Parameters
     ----------
     query : as the browser gives it, with or without its question mark
     reads : the run that the query's own ``run`` was resolved to
+    pages : names of the pages there are
+    runs : names of the runs that can be compared with
     """
-    given = dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
-    place, complaints = start_place(reads), []
-
-    def choose(name: str, what: str, known: tuple[str, ...], default: str | None) -> str | None:
-        value = given.get(name, default)
-        if name in given and value not in known:
-            complaints.append(f"{unknown_name(what, str(value), known)}.")
-            return default
-        return value
-
-    selection = place.selection
-    page = choose("page", "page", PAGES, HOME) or HOME
-    model = choose("model", "model of this run", reads.models, "model") or "model"
-    variable = choose("variable", "variable", reads.mapped_variables(place.mapper), selection.variable)
-    split = choose("split", "split", ALL_SPLITS, selection.split) or "all"
-    mapper = choose("mapper", "mapper", reads.mappers, place.mapper)
+    given = _Given(dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True)))
+    start = start_place(reads).selection
+    model = given.choice("model", "model of this run", reads.models, "model")
+    mapper = given.choice("mapper", "mapper", reads.mappers, start.mapper)
+    variable = given.choice("variable", "variable", reads.mapped_variables(mapper), start.variable)
     space = reads.space(model)
-    instance = _whole_number(
-        given, "instance", space.n_instances, selection.instance if model == "model" else 0, complaints
-    )
-    latent = _whole_number(given, "latent", space.n_latents, (selection.latent or 0) % space.n_latents, complaints)
-    signs = (1, -1) if space.code_kind == "signed" else (0,)
-    sign = {"1": 1, "-1": -1, "0": 0}.get(given.get("sign", str(signs[0])))
-    if sign not in signs:
-        complaints.append(f"sign {given['sign']!r} does not fit a {space.code_kind} code.")
-        sign = signs[0]
-    condition = given.get("condition")
-    conditions = reads.conditions(model, mapper, variable)
-    if condition is not None and condition not in conditions:
-        complaints.append(f"{unknown_name('value', condition, conditions)}.")
-        condition = None
+    n_latents = space.n_latents
     chosen = replace(
-        selection, model=model, instance=instance, latent=latent, sign=sign or 0, variable=variable, split=split
+        start,
+        model=model,
+        instance=given.whole("instance", space.n_instances, start.instance),
+        latent=given.whole("latent", n_latents, (start.latent or 0) % n_latents),
+        sign=given.sign(space.code_kind, start.sign),
+        variable=variable,
+        split=given.choice("split", "split", ALL_SPLITS, start.split),
+        mapper=mapper,
+        condition=given.choice("condition", "value", reads.conditions(model, mapper, variable), None),
+        align=given.choice("align", "event", reads.trials.events, None),
+        by=given.choice("by", "grouping of trials", reads.groupings, None),
+        pinned=given.numbers("pinned", n_latents) or (),
+        lasso=given.numbers("lasso", n_latents),
+        trial_filter=given.numbers("trials", len(reads.trials.frame)),
+        window_s=given.window("window"),
+        against=given.choice("against", "run to compare with", [name for name in runs if name != start.run], None),
     )
-    return Place(selection=chosen, page=page, mapper=mapper, condition=condition), complaints
+    page = given.choice("page", "page", pages, HOME)
+    return Place(selection=chosen, page=page), [*given.complaints, *given.unknown()]
 
 
-def _whole_number(given: Mapping[str, str], name: str, n: int, default: int, complaints: list[str]) -> int:
-    text = given.get(name)
-    if text is None:
-        return min(default, n - 1)
-    if text.isascii() and text.isdigit() and int(text) < n:
-        return int(text)
-    complaints.append(f"{name} {text!r} is not a whole number from 0 to {n - 1}.")
-    return min(default, n - 1)
+class _Given:
+    """The values of a query, read one by one; complaints gather."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.complaints: list[str] = []
+
+    def unknown(self) -> list[str]:
+        """A complaint for every name that no link has."""
+        return [f"{unknown_name('part of a link', name, FIELDS)}." for name in self._values if name not in FIELDS]
+
+    def choice(self, name: str, what: str, known: Collection[str], default: Any) -> Any:
+        """One of the known names."""
+        value = self._values.get(name)
+        if value is None or value in known:
+            return default if value is None else value
+        self.complaints.append(f"{unknown_name(what, value, known)}.")
+        return default
+
+    def whole(self, name: str, n: int, default: int) -> int:
+        """A number from 0 to n - 1."""
+        return self._read(name, lambda text: _whole(text, n), f"a whole number from 0 to {n - 1}", min(default, n - 1))
+
+    def numbers(self, name: str, n: int) -> tuple[int, ...] | None:
+        """Numbers from 0 to n - 1, each once; None where there are none."""
+        return self._read(name, lambda text: _numbers(text, n) or None, f"numbers from 0 to {n - 1}, as 3,8-12", None)
+
+    def window(self, name: str) -> tuple[float, float] | None:
+        """Start and stop (s)."""
+        return self._read(name, _window, "two times in seconds, as 12.5,40", None)
+
+    def sign(self, code_kind: str, default: int) -> int:
+        """A half of a signed code, 0 for any other."""
+        signs = {"1": 1, "-1": -1} if code_kind == "signed" else {"0": 0}
+        default = default if default in signs.values() else next(iter(signs.values()))
+        what = "a half (1 or -1) of a signed code" if len(signs) > 1 else f"the sign of a {code_kind} code, 0"
+        return self._read("sign", signs.__getitem__, what, default)
+
+    def _read(self, name: str, read: Callable[[str], T], expected: str, default: T) -> T:
+        text = self._values.get(name)
+        if text is None:
+            return default
+        try:
+            return read(text)
+        except (ValueError, KeyError):
+            self.complaints.append(f"{name} {text!r} is not {expected}.")
+            return default
+
+
+def _whole(text: str, n: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) < n):
+        raise ValueError(text)
+    return int(text)
+
+
+def _numbers(text: str, n: int) -> tuple[int, ...]:
+    found: dict[int, None] = {}
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        found |= dict.fromkeys(range(_whole(first, n), _whole(last or first, n) + 1))
+    return tuple(found)
+
+
+def _window(text: str) -> tuple[float, float]:
+    start_s, stop_s = map(float, text.split(","))
+    if not (math.isfinite(start_s) and math.isfinite(stop_s) and start_s < stop_s):
+        raise ValueError(text)
+    return start_s, stop_s

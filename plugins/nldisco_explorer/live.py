@@ -10,7 +10,16 @@ from nldisco_core.selection import Selection
 
 __all__ = ["HOME", "PAGES", "LiveSelection", "Place"]
 
-PAGES = ("latent", "mappings", "overview")
+PAGES = {
+    "latent": "Latent",
+    "mappings": "Mappings",
+    "session": "Session",
+    "map": "Map",
+    "compare": "Compare",
+    "overview": "Overview",
+}
+"""Title by page, in the order of the header; pages that views add of themselves follow."""
+
 HOME = "latent"
 
 
@@ -21,15 +30,11 @@ class Place:
     Attributes
     ----------
     selection : what is looked at
-    page : one of `PAGES`
-    mapper : whose table is ranked, None where the run has no mapping
-    condition : the value of the variable whose scores the table shows, None for scores of the whole variable
+    page : name of the page in view
     """
 
     selection: Selection
     page: str = HOME
-    mapper: str | None = None
-    condition: str | None = None
 
 
 class LiveSelection:
@@ -66,9 +71,9 @@ class LiveSelection:
             for observer in self._observers:
                 observer(old, place)
 
-    def turn_to(self, **fields: Any) -> None:
-        """Change the page, the mapper or the condition."""
-        self.go(replace(self._place, **fields))
+    def turn_to(self, page: str) -> None:
+        """Change the page."""
+        self.go(replace(self._place, page=page))
 
     def select(self, **fields: Any) -> None:
         """Change fields of the selection."""

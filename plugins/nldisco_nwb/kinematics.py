@@ -38,7 +38,7 @@ def central_differences(times_s: Floats, values: Floats, together: NDArray[np.bo
     ends = np.unique(np.concatenate([[0], breaks, breaks + 1, [n_samples - 1]]))
     before = ends - (together[ends - 1] & (ends > 0))
     after = ends + (together[np.minimum(ends, n_samples - 2)] & (ends < n_samples - 1))
-    changed = np.empty(values.shape)
+    changed = np.empty(values.shape, order="F")  # channel after channel, as positions come
     if n_samples > 2:
         np.subtract(values[2:], values[:-2], out=changed[1:-1])
         changed[1:-1] /= (times_s[2:] - times_s[:-2])[:, None]
@@ -58,6 +58,7 @@ def direction_deg(velocity: Floats, *, still_below: float) -> Floats:
     """(n_samples, 1) ``arctan2(v_y, v_x)`` in degrees in [0, 360); NaN where the speed is below `still_below`."""
     angle = np.full((len(velocity), 1), np.nan)
     moving = velocity[:, 0] ** 2 + velocity[:, 1] ** 2 >= still_below**2
-    turned = np.degrees(np.arctan2(velocity[moving, 1], velocity[moving, 0])) % 360.0
+    turned = np.degrees(np.arctan2(velocity[moving, 1], velocity[moving, 0]))
+    turned[turned < 0] += 360.0
     angle[moving, 0] = np.where(turned >= 360.0, 0.0, turned)
     return angle

@@ -193,8 +193,8 @@ class MazeSignals(Mapping[str, Signal]):
 
 
 def _position(source: PositionSource, rows: slice, keep: slice | NDArray[np.bool_]) -> Floats:
-    """(n_samples, 2) mm."""
-    position: Floats = source.values[rows].astype(np.float64)[keep, :2]
+    """(n_samples, 2) mm, in memory x before y: all that is worked out of them goes channel by channel."""
+    position: Floats = source.values[rows][keep, :2].astype(np.float64, order="F")
     return position if source.to_mm == 1.0 else position * source.to_mm
 
 
