@@ -91,11 +91,10 @@ def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
     values = allocate((grid.n_bins, len(trains)), np.min_scalar_type(largest))
     for start in range(0, grid.n_bins, BINS_AT_ONCE):
         stop = min(start + BINS_AT_ONCE, grid.n_bins)
-        block = np.zeros((len(trains), stop - start), dtype=values.dtype)
+        values[start:stop] = 0
         for unit, (own, number) in enumerate(zip(rows, counts, strict=True)):
             low, high = np.searchsorted(own, np.array([start, stop], dtype=own.dtype))
-            block[unit, own[low:high] - start] = number[low:high]
-        values[start:stop] = block.T
+            values[own[low:high], unit] = number[low:high]
         release(values)
     return values
 

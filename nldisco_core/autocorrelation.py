@@ -1,14 +1,26 @@
-"""How long a variable remembers itself, and the stretches of a session that are long beside that."""
+"""How long a variable remembers itself, the stretches of a session that are long beside that, and straight trends."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from nldisco_core.binned import Covariate
+from nldisco_core.binned import Binned, Covariate
+from nldisco_core.errors import DataError
 
-__all__ = ["BLOCK_TIMES", "autocorrelation_time", "effective_shifts", "stretches", "trajectory", "trend_share"]
+__all__ = [
+    "BLOCK_TIMES",
+    "autocorrelation_time",
+    "detrended",
+    "effective_shifts",
+    "stretches",
+    "trajectory",
+    "trend_share",
+]
 
 BLOCK_TIMES = 20
 N_STRETCHES = (32, 16, 8, 4, 2)
@@ -57,6 +69,29 @@ def trend_share(series: NDArray[np.float64]) -> float:
     time = np.arange(len(series)) - (len(series) - 1) / 2
     variance = np.square(time).sum() * np.square(centred).sum()
     return float(np.square(time @ centred).sum() / variance) if variance > 0 else 0.0
+
+
+def detrended(covariate: Covariate, data: Binned) -> Covariate:
+    """A linear variable less the straight line through it (least squares), session by session.
+
+    The line runs over the bins where the variable is defined, laid end to end as `nldisco_core.nulls.circular_shift`
+    takes them. The mean of each session stays, so that values keep their meaning.
+
+    Raises
+    ------
+    DataError
+        The variable is not linear.
+    """
+    if covariate.kind != "linear":
+        raise DataError(f"{covariate.name!r} is {covariate.kind}; a trend can be removed from linear variables only")
+    values = np.array(covariate.values, dtype=np.float64)
+    for start, stop in pairwise(data.row_offsets.tolist()):
+        rows = np.flatnonzero(covariate.defined[start:stop]) + start
+        time = np.arange(len(rows)) - (len(rows) - 1) / 2
+        spread = np.square(time).sum()
+        if spread > 0:
+            values[rows] -= np.outer(time, time @ values[rows] / spread)
+    return replace(covariate, values=values)
 
 
 def stretches(series: NDArray[np.float64]) -> tuple[list[slice], float]:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nldisco_core import plugins
+from nldisco_core.apply_command import apply_command
 from nldisco_core.errors import ConfigError, NLDiscoError, PluginNotFound, unknown_name
+from nldisco_core.preregistration_commands import open_command, plan_command
 
 if TYPE_CHECKING:
     from nldisco_core.conformance import CheckResult
@@ -297,9 +299,16 @@ def _settings_options(command: Any) -> Any:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Added to every seed of the configuration.")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run of this configuration.")
+@click.option("--sealed", is_flag=True, help="Keep all test bins out of the run until `nldisco open` adds them.")
 @_settings_options
 def run_command(
-    config: Path | None, runs_dir: Path, resume: bool, as_json: bool, assignments: tuple[str, ...], **named: Any
+    config: Path | None,
+    runs_dir: Path,
+    resume: bool,
+    sealed: bool,
+    as_json: bool,
+    assignments: tuple[str, ...],
+    **named: Any,
 ) -> None:
     """Load, bin, fit, evaluate and map, and keep it all as a run.
 
@@ -308,6 +317,7 @@ def run_command(
     from nldisco_core.composition import compose
     from nldisco_core.pipeline import execute
 
+    assignments = (*assignments, "sealed=true") if sealed else assignments
     composed = compose(file=config, assignments=assignments, **named)
     show_run(execute(composed, runs_dir=runs_dir, resume=resume), as_json=as_json)
 
@@ -466,6 +476,7 @@ def _runs_for_views(folder: Path) -> tuple[Run, Run]:
 def show_run(run: Run, *, as_json: bool = False) -> None:
     """Print where a run is kept, its figures beside those of its controls, and what they show."""
     from nldisco_core import summary
+    from nldisco_core.ledger import standing
 
     if as_json:
         click.echo(json.dumps(summary.as_json(run), indent=2, allow_nan=False))
@@ -474,12 +485,13 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
     findings = summary.Findings.of(run)
     tables = summary.printable(summary.comparison(findings), {"model": run.model.provider})
     if tables:
-        click.echo("On test bins, mean [range] over instances.")
+        click.echo(f"On {findings.split} bins, mean [range] over instances.")
     for title, table in tables.items():
         click.echo(f"\n{title}\n{table.to_string()}")
     click.echo()
     for sentence in run.about.get("verdict", []):
         click.echo(textwrap.fill(f"- {sentence}", width=110, subsequent_indent="  ", break_on_hyphens=False))
+    click.echo(textwrap.fill(f"- {standing(run)}", width=110, subsequent_indent="  ", break_on_hyphens=False))
     for note in (note for note in run.about.get("notes", []) if note.split(":")[0] not in run.controls):
         click.echo(textwrap.fill(f"note: {note}", width=110, subsequent_indent="  ", break_on_hyphens=False))
 
@@ -489,6 +501,11 @@ def _echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> N
     click.echo("  ".join(column.upper().ljust(widths[column]) for column in columns).rstrip())
     for row in rows:
         click.echo("  ".join(row[column].ljust(widths[column]) for column in columns).rstrip())
+
+
+cli.add_command(apply_command)
+cli.add_command(plan_command)
+cli.add_command(open_command)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -14,7 +15,9 @@ from nldisco_core.errors import DataError, IncompatibleData
 from nldisco_core.latents import LatentSpace
 from nldisco_core.tuning import rectified, rectified_columns
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "independent_stretches"]
+
+STRETCH_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +71,21 @@ class Columns:
             latent=latent,
             sign=sign,
         )
+
+    def of_rows(self, table: pd.DataFrame) -> NDArray[np.int64]:
+        """(n_rows,) column of `activations` that each row of a mapping table speaks of."""
+        instance, column = (axis.ravel() for axis in np.indices((self.n_instances, len(self.latent))))
+        keys = pd.MultiIndex.from_arrays([instance, self.latent[column], self.sign[column]])
+        rows = pd.MultiIndex.from_arrays([table[name].astype("int64") for name in ("instance", "latent", "sign")])
+        return np.asarray(keys.get_indexer(rows), dtype=np.int64)
+
+
+def independent_stretches(data: Binned) -> NDArray[np.int32]:
+    """(n_bins,) stretches of at most 10 s that count as independent; none goes beyond a trial, a gap or a split."""
+    new = np.diff(data.segments, prepend=-1).astype(bool) | np.diff(data.split, prepend=data.split[:1]).astype(bool)
+    begin = np.flatnonzero(new)
+    place = np.arange(data.n_bins) - np.repeat(begin, np.diff(np.append(begin, data.n_bins)))
+    return np.cumsum(new | (place % max(round(STRETCH_S / data.bin_s), 1) == 0)).astype(np.int32)
 
 
 def _rows_of_split(data: Binned, split: str) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from nldisco_core.errors import ConfigError, unknown_name
 from nldisco_core.interfaces import Dataset, DatasetCard, Mapper
 from nldisco_core.plugins import Listed, registry
 from nldisco_core.providers import Preset
+from nldisco_core.sealing import on_validation
 
 __all__ = ["Plan", "compose", "mapper_named", "plan", "preset_settings"]
 
@@ -160,21 +161,31 @@ def plan(config: RunConfig) -> Plan:
         dataset=dataset,
         card=dataset.card(),
         session_ids=session_ids,
-        mappers={name: mapper_named(name, section) for name, section in config.mappers.items()},
+        mappers={name: mapper_named(name, section, sealed=config.sealed) for name, section in config.mappers.items()},
         controls={
             name: _model(name, section, config.seed, shift_default=False) for name, section in config.controls.items()
         },
     )
 
 
-def mapper_named(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Listed, Mapper, dict[str, Any]]:
-    """A mapper's provider, the mapper as these settings make it, and all of its settings."""
+def mapper_named(
+    name: str, settings: Mapping[str, Any] | None = None, *, sealed: bool = False
+) -> tuple[Listed, Mapper, dict[str, Any]]:
+    """A mapper's provider, the mapper as these settings make it, and all of its settings.
+
+    Parameters
+    ----------
+    sealed : whether it is for a sealed run, see `nldisco_core.sealing.on_validation`
+    """
     listed = registry().listed("mapper", name)
     config_class = listed.load_config()
-    made: Mapper = listed.make(settings)
     if config_class is None:
-        return listed, made, {}
-    return listed, made, parse(config_class, settings or {}).model_dump(mode="json")
+        unset: Mapper = listed.make(settings)
+        return listed, unset, {}
+    used = parse(config_class, settings or {}, where=f"mapper {name!r}").model_dump(mode="json")
+    used = on_validation(used) if sealed else used
+    made: Mapper = listed.make(used)
+    return listed, made, used
 
 
 def _model(

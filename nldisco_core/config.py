@@ -116,7 +116,8 @@ class RunConfig(Config):
     """All of a run. The sections of providers hold ``name`` and the provider's own settings.
 
     `co_smoothing` says whether units are left out of every model's input and foretold from its latents, see
-    `nldisco_core.cosmoothing`; that takes a transform of some thousand bins for each of up to 32 units.
+    `nldisco_core.cosmoothing`; that takes a transform of some thousand bins for each of up to 32 units. A `sealed` run
+    holds no test bins until `nldisco open` adds them; until then validation bins stand in for them.
     """
 
     dataset: dict[str, Any]
@@ -128,6 +129,7 @@ class RunConfig(Config):
     mappers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     controls: dict[str, dict[str, Any]] = Field(default_factory=dict)
     co_smoothing: bool = True
+    sealed: bool = False
     seed: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, ge=1)
 
@@ -139,6 +141,10 @@ class RunConfig(Config):
         sessions = self.dataset.get("sessions")
         if sessions is not None and not (isinstance(sessions, list) and all(isinstance(s, str) for s in sessions)):
             raise ValueError(f"dataset.sessions is {sessions!r}; expected a list of session ids")
+        if self.sealed and not (self.split.validation and self.split.test):
+            raise ValueError(
+                "a sealed run is looked at on validation bins; give split.validation and split.test a share"
+            )
         return self
 
 
@@ -183,6 +189,8 @@ def _fields_at(config_class: type[BaseModel], path: tuple[int | str, ...]) -> It
     for part in path:
         if get_origin(inner) is dict:
             inner = get_args(inner)[1]
+            continue
+        if isinstance(part, int):  # an entry of a list, whose type was taken with the list's
             continue
         field = inner.model_fields.get(str(part)) if _is_model(inner) else None
         inner = None if field is None else field.annotation

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.binned import Binned, BinnedSession, Covariate, Preprocessing, UnitStatistics
-from nldisco_core.errors import RunError, SchemaTooNew
+from nldisco_core.errors import RunError
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
 from nldisco_core.scratch import allocate
 from nldisco_core.session import IntervalTable
+from nldisco_core.storage import (
+    SCHEMA_VERSION,
+    read_json,
+    read_npy,
+    read_npz,
+    read_table,
+    reading,
+    whole_folder,
+    write_json,
+    write_table,
+    writing_failed,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -45,117 +50,14 @@ __all__ = [
     "write_latents",
     "write_mapping",
     "write_table",
+    "writing_failed",
 ]
-
-SCHEMA_VERSION = 1
 
 ROW_GROUP = 1 << 20
 """Activations that are written and read at once."""
 
 ENCODINGS = {"bin": "DELTA_BINARY_PACKED", "activation": "BYTE_STREAM_SPLIT"}
 """Of columns that hardly repeat; the others are dictionaries. Half the size of dictionaries throughout."""
-
-T = TypeVar("T")
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` only when everything in it was written.
-
-    Raises
-    ------
-    RunError
-        The disk is full or cannot be written to; nothing is left behind.
-    """
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        old = folder.with_name(f"{folder.name}.old")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise writing_failed(folder, error) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def writing_failed(folder: Path, error: OSError) -> RunError:
-    """The stated problem behind a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(f"the disk is full: {folder} was not written; free space or choose another --runs-dir")
-    if error.errno is None or error.errno == errno.EFBIG:  # numpy reports a short write without a number
-        return RunError(f"{folder} was not written whole ({error}): the disk is full, or a quota was reached")
-    return RunError(f"cannot write {error.filename or folder}: {error.strerror or error}; choose another --runs-dir")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old or the new file, never a part."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=2, allow_nan=True)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of ours; `SchemaTooNew` where a later version wrote it, `RunError` where it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; the run is damaged or was not finished") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} does not hold a JSON object")
-    version = content.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int):
-        raise RunError(f"{path} states schema_version {version!r}; expected a number: the file is damaged")
-    if version > SCHEMA_VERSION:
-        raise SchemaTooNew(
-            f"{path} has schema {version}; this version reads up to {SCHEMA_VERSION}: update nldisco-core"
-        )
-    return content
-
-
-def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet; columns of mixed Python objects become text."""
-    flat = frame.copy()
-    for column in flat.columns:
-        if pd.api.types.is_object_dtype(flat[column]):
-            flat[column] = flat[column].map(str)
-    flat.to_parquet(path, index=False)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet table; `RunError` where it is missing or damaged."""
-    frame: pd.DataFrame = _reading(path, lambda: pd.read_parquet(path))
-    return frame
-
-
-def _reading(path: Path, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except FileNotFoundError as error:
-        raise RunError(f"{error.filename or path} is missing; the run is damaged") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, pa.ArrowException) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    return _reading(path, lambda: open_memmap(path, mode="r"))
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as stream, np.load(stream) as arrays:  # numpy leaves a damaged file open that it opened itself
-        return dict(arrays)
 
 
 def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> None:
@@ -186,6 +88,7 @@ def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> No
             {
                 "session_id": session.session_id,
                 "trial_events": None if session.trials is None else list(session.trials.events),
+                "trial_columns": {} if session.trials is None else _columns_json(session.trials),
                 "warnings": list(session.warnings),
                 "covariates": [_covariate_json(covariate) for covariate in session.covariates.values()],
             }
@@ -214,7 +117,7 @@ def write_binned(folder: Path, data: Binned, preprocessing: Preprocessing) -> No
 
 def read_binned(folder: Path) -> tuple[Binned, Preprocessing]:
     """Data as they were binned (activity memory-mapped), and the preprocessing the model saw."""
-    return _reading(folder, lambda: _binned(folder))
+    return reading(folder, lambda: _binned(folder))
 
 
 def _binned(folder: Path) -> tuple[Binned, Preprocessing]:
@@ -223,14 +126,16 @@ def _binned(folder: Path) -> tuple[Binned, Preprocessing]:
     for index, stated in enumerate(about["sessions"]):
         part = folder / f"session-{index:03d}"
         bins = read_table(part / "bins.parquet")
-        activity = _read_npy(part / "activity.npy")
+        activity = read_npy(part / "activity.npy")
         observed = None
         if (part / "observed.npy").exists():
             packed = np.load(part / "observed.npy")
             observed = np.unpackbits(packed, axis=1, count=activity.shape[1]).astype(bool)
         trials = None
         if stated["trial_events"] is not None:
-            trials = IntervalTable(read_table(part / "trials.parquet"), events=tuple(stated["trial_events"]))
+            columns = stated.get("trial_columns", {})  # runs written before they were kept have none
+            frame = read_table(part / "trials.parquet")
+            trials = IntervalTable(frame, events=tuple(stated["trial_events"]), **columns)
         sessions.append(
             BinnedSession(
                 session_id=stated["session_id"],
@@ -245,12 +150,16 @@ def _binned(folder: Path) -> tuple[Binned, Preprocessing]:
                 warnings=tuple(stated["warnings"]),
             )
         )
-    arrays = _read_npz(folder / "statistics.npz")
+    arrays = read_npz(folder / "statistics.npz")
     statistics = tuple(
         UnitStatistics(offset=arrays[f"offset_{i}"], scale=arrays[f"scale_{i}"]) for i in range(about["n_statistics"])
     )
     data = Binned(sessions=tuple(sessions), bin_s=about["bin_s"], activity_kind=about["activity_kind"])
     return data, Preprocessing(smooth_s=about["smooth_s"], normalise=about["normalise"], statistics=statistics)
+
+
+def _columns_json(table: IntervalTable) -> dict[str, dict[str, Any]]:
+    return {"periods": dict(table.periods), "physical_units": dict(table.physical_units)}
 
 
 def _column(covariate: Covariate, channel: str) -> str:
@@ -342,7 +251,7 @@ def read_latents(folder: Path) -> Latents:
     if not folder.is_dir():
         raise RunError(f"{folder} is missing; the run is damaged")
     names = sorted(path.stem for path in folder.glob("*.json"))
-    return _reading(folder, lambda: Latents({name: _read_space(folder, name) for name in names}))
+    return reading(folder, lambda: Latents({name: _read_space(folder, name) for name in names}))
 
 
 def _read_space(folder: Path, name: str) -> LatentSpace:
@@ -353,7 +262,7 @@ def _read_space(folder: Path, name: str) -> LatentSpace:
     if about["sparse"]:
         codes, masks = _read_sparse(folder / f"{name}.parquet", about, offsets)
     else:
-        codes = _read_npy(folder / f"{name}.npy")
+        codes = read_npy(folder / f"{name}.npy")
     defined = folder / f"{name}.defined.npy"
     return LatentSpace(
         codes=codes,
@@ -423,7 +332,7 @@ def read_dictionary(folder: Path) -> Dictionary | None:
     if not (folder / "dictionary.json").exists():
         return None
     about = read_json(folder / "dictionary.json")
-    values = _read_npy(folder / "dictionary.npy")
+    values = read_npy(folder / "dictionary.npy")
     return Dictionary(values=values, unit_ids=tuple(map(tuple, about["unit_ids"])), lags_s=tuple(about["lags_s"]))
 
 
@@ -437,12 +346,12 @@ def write_mapping(folder: Path, result: MapperResult) -> None:
 
 def read_mapping(folder: Path) -> MapperResult:
     """A mapping written by `write_mapping`."""
-    return _reading(folder, lambda: _mapping(folder))
+    return reading(folder, lambda: _mapping(folder))
 
 
 def _mapping(folder: Path) -> MapperResult:
     about = read_json(folder / "mapping.json")
-    arrays = {name.replace("\\", "/"): array for name, array in _read_npz(folder / "arrays.npz").items()}
+    arrays = {name.replace("\\", "/"): array for name, array in read_npz(folder / "arrays.npz").items()}
     table = read_table(folder / "table.parquet")
     return MapperResult(
         table=mapping_table({name: table[name] for name in table.columns}), arrays=arrays, notes=tuple(about["notes"])

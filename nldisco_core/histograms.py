@@ -1,4 +1,4 @@
-"""How decoder weights and spike counts are distributed."""
+"""How decoder weights, spike counts and the activity of units are distributed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import pandas as pd
 
 from nldisco_core.binned import Binned
 from nldisco_core.interfaces import Dictionary
+from nldisco_core.row_blocks import row_slices
 
-__all__ = ["active_shares", "count_histogram", "weight_histogram"]
+__all__ = ["active_shares", "count_histogram", "unit_activity", "weight_histogram"]
 
 N_WEIGHT_BINS = 50
+
+ROWS_AT_ONCE = 1 << 15
 
 
 def weight_histogram(dictionary: Dictionary) -> pd.DataFrame:
@@ -60,3 +63,38 @@ def active_shares(counts: Binned) -> dict[str, float]:
         n_entries += active.size if session.observed is None else int(session.observed.sum())
         bins += int(active.any(axis=1).sum())
     return {"entries": entries / max(n_entries, 1), "bins": bins / max(counts.n_bins, 1)}
+
+
+def unit_activity(data: Binned) -> pd.DataFrame:
+    """Mean activity of each unit of each session over the bins in which it was observed, read block by block.
+
+    Returns
+    -------
+    DataFrame
+        One row per unit: ``session``, ``unit`` (its id), ``region``, ``mean`` (spikes per second for counts and rates,
+        the recorded unit for continuous activity), ``nonzero_share`` of its observed bins, ``observed_share`` of all
+        bins; NaN where it was never observed.
+    """
+    frames = []
+    for session in data.sessions:
+        total, active, n_known = np.zeros((3, session.n_units))
+        for rows in row_slices(session.n_bins, ROWS_AT_ONCE):
+            values = session.activity[rows]
+            known = None if session.observed is None else session.observed[rows]
+            total += values.sum(axis=0, dtype=np.float64, where=True if known is None else known)
+            active += (values != 0).sum(axis=0, where=True if known is None else known)
+            n_known += len(values) if known is None else known.sum(axis=0)
+        seen = np.where(n_known > 0, n_known, np.nan)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "session": session.session_id,
+                    "unit": session.units["id"].astype(str),
+                    "region": session.units.get("region", pd.Series("", index=session.units.index)),
+                    "mean": total / seen / (data.bin_s if data.activity_kind == "counts" else 1.0),
+                    "nonzero_share": active / seen,
+                    "observed_share": n_known / max(session.n_bins, 1),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nldisco_core.session import Session
 
 __all__ = [
+    "Attributes",
+    "Attribution",
     "Dataset",
     "DatasetCard",
     "Dictionary",
@@ -243,6 +245,37 @@ class HasDictionary(Protocol):
         """Weights from latents to units."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attribution:
+    """What drives each latent, input by input.
+
+    Attributes
+    ----------
+    values : (n_instances, n_latents, n_units, n_lags) gradient of the latent's activation with respect to an input,
+        times that input, mean over examples in which the latent is active; NaN for a latent that never is
+    n_examples : (n_instances, n_latents) examples the mean is over
+    unit_ids : (n_units,) ids of the units that are put in
+    lags_s : (n_lags,) time of each input relative to the bin the example belongs to (s), ascending
+    """
+
+    values: NDArray[np.float64]
+    n_examples: NDArray[np.int64]
+    unit_ids: tuple[str, ...]
+    lags_s: tuple[float, ...] = (0.0,)
+
+
+@runtime_checkable
+class Attributes(Protocol):
+    """Capability: a model that can say which inputs drive a latent's activation. Asked with `isinstance`."""
+
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        """Gradient times input of the activations in `latents`, which are of the rows of `data`.
+
+        Examples that belong to the (n_bins,) `rows` count, all where there are none; a window may begin before them.
+        `IncompatibleData` where latents or data are not those of this model.
+        """
+
+
 @runtime_checkable
 class Mapper(Protocol):
     """Relates latents to what the animal did or saw."""
@@ -269,6 +302,21 @@ class Explorer(Protocol):
     @property
     def runs(self) -> Mapping[str, Run]:
         """All runs served, by name; the selection's own run is one of them."""
+
+    @property
+    def may_write(self) -> bool:
+        """Whether notes are taken."""
+
+    @property
+    def visitor(self) -> str:
+        """Who is looking, empty where nobody was asked."""
+
+    @property
+    def link(self) -> str:
+        """Deep link of what is in view; its query alone where there is no address, as in a notebook."""
+
+    def refresh(self) -> None:
+        """Draw what is in view once more: something beside the selection has changed, such as a note."""
 
     def select(self, *, page: str | None = None, **changes: Any) -> None:
         """Change fields of the selection and, where one is named, the page; every view in sight is then shown it.

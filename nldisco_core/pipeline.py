@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nldisco_core.assessment import Assessment, assess
+from nldisco_core.beside_controls import beside_controls
 from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.binning import bin_sessions
 from nldisco_core.composition import Plan, compose, mapper_named, plan
@@ -30,10 +31,12 @@ from nldisco_core.provenance import environment, fingerprint, provider_record
 from nldisco_core.recording_checks import activity_warnings
 from nldisco_core.run_writer import RunWriter, add_mapping
 from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
+from nldisco_core.sealing import identity, without_test
 from nldisco_core.splits import assign_splits
 from nldisco_core.summary import Findings, verdict
+from nldisco_core.zero_input import ZERO_INPUT, latents_without_activity
 
-__all__ = ["execute", "load_binned", "map_activations", "map_run", "run"]
+__all__ = ["Analysis", "execute", "load_binned", "load_counts", "map_activations", "map_run", "run", "write_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,19 +94,24 @@ def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: boo
     if made.mappers and config.split.test == 0:
         raise ConfigError("mappers report on test bins and split.test is 0; set it, or run without --mapper")
     with _threads(config.threads):
-        counts, data = load_binned(made)
+        everything = load_counts(made)
+        counts = without_test(everything) if config.sealed else everything
+        data = preprocess(counts, **config.preprocess.model_dump())
         _require(listed, data)
         with RunWriter.open(config, runs_dir=runs_dir, resume=resume) as writer:
+            if config.sealed or config.prune.min_r2 is not None:
+                writer.about["recording"] = identity(everything)
+            del everything
             prepared = Preparation(listed, model_config, counts, data, quiet=quiet)
             prepared.choose_size()
             if config.prune.min_r2 is not None:
                 prepared.prune(config.prune.min_r2)
             counts, data, model_config = prepared.counts, prepared.data, prepared.config
-            _write_data(writer, made, counts, data)
+            write_data(writer, made, counts, data)
             writer.about["notes"] = list(prepared.notes)
             for name, table in prepared.tables.items():
                 writer.write_table(name, table)
-            analysis = _Analysis(writer, made, counts, data, quiet=quiet)
+            analysis = Analysis(writer, made, counts, data, quiet=quiet)
             own = analysis.fit("model", listed, model_config)
             for name, (control, control_config) in made.controls.items():
                 _require(control, data)
@@ -117,6 +125,18 @@ def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: boo
 
 def load_binned(made: Plan) -> tuple[Binned, Binned]:
     """The data of a plan as binned and split, and the same after preprocessing.
+
+    Raises
+    ------
+    DataError
+        A recording cannot be read, binned or split as asked.
+    """
+    counts = load_counts(made)
+    return counts, preprocess(counts, **made.config.preprocess.model_dump())
+
+
+def load_counts(made: Plan) -> Binned:
+    """The data of a plan as binned and split, test bins included.
 
     Raises
     ------
@@ -141,7 +161,7 @@ def load_binned(made: Plan) -> tuple[Binned, Binned]:
     )
     counts = assign_splits(counts, **config.split.model_dump(), seed=config.seed)
     _require_gap(config, counts)
-    return counts, preprocess(counts, **config.preprocess.model_dump())
+    return counts
 
 
 def map_run(run: Run, mapper: str, *, settings: Mapping[str, Any] | None = None, seed: int = 0) -> Run:
@@ -152,9 +172,11 @@ def map_run(run: Run, mapper: str, *, settings: Mapping[str, Any] | None = None,
     PluginNotFound, ConfigError
         The mapper or a setting is unknown.
     """
-    listed, made, used = mapper_named(mapper, settings)
+    listed, made, used = mapper_named(mapper, settings, sealed=run.sealed)
     parts = (run.model, *run.controls.values())
     results = {part.name: made.map(part.latents, run.binned, seed=seed) for part in parts}
+    tables = {name: results[name].table for name in run.controls}
+    results["model"] = replace(results["model"], table=beside_controls(results["model"].table, tables))
     record = {**provider_record(listed, used), "seed": seed}
 
     def update(about: dict[str, Any], mapped: Run) -> None:
@@ -174,6 +196,8 @@ def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_di
     config : data and mappers; its model is not used
     source : where the activations come from, kept in the run
     """
+    if config.sealed:
+        raise ConfigError(f"{source} holds activations of test bins already; only a run that fits its model is sealed")
     made = plan(config)
     counts, data = load_binned(made)
     if latents.main.n_rows != data.n_bins:
@@ -184,15 +208,15 @@ def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_di
     session_ids = tuple(session.session_id for session in data.sessions)
     space = replace(latents.main, session_ids=session_ids, row_offsets=data.row_offsets)
     with RunWriter.open(made.config, runs_dir=runs_dir, resume=False) as writer:
-        _write_data(writer, made, counts, data)
-        analysis = _Analysis(writer, made, counts, data, quiet=True)
+        write_data(writer, made, counts, data)
+        analysis = Analysis(writer, made, counts, data, quiet=True)
         writer.about["model"] = {"provider": "saved-activations", "config": {"source": source}}
         analysis.keep("model", None, Latents.of(space), None)
         analysis.close()
     return writer.finished()
 
 
-class _Analysis:
+class Analysis:
     """Fits, evaluates and maps the models of one run, one after the other."""
 
     def __init__(self, writer: RunWriter, made: Plan, counts: Binned, data: Binned, *, quiet: bool) -> None:
@@ -202,7 +226,7 @@ class _Analysis:
         self._data = data
         self._quiet = quiet
         self._assessments: dict[str, Assessment] = {}
-        self._mappings: dict[str, tuple[pd.DataFrame, ...]] = {}
+        self._mappings: dict[str, dict[str, pd.DataFrame]] = {}
 
     def fit(self, part: str, listed: Listed, config: ModelConfig) -> Latents:
         """Make and fit a model on the training bins, then keep what it says of all bins."""
@@ -246,6 +270,10 @@ class _Analysis:
         for name, (_, mapper, _) in self._made.mappers.items():
             with self._timed(f"map {part} {name}"):
                 self._map(part, name, mapper, latents)
+        if part == "model" and model is not None and latents.main.label_use == "transform":
+            record = {**self._writer.about["model"], "input": "labels and no activity"}
+            self._writer.about.setdefault("controls", {})[ZERO_INPUT] = record
+            self.keep(ZERO_INPUT, None, latents_without_activity(model, self._counts, self._data), None)
 
     def l0(self) -> float:
         """Active latents per bin of the run's own model, on validation bins where there are any."""
@@ -259,6 +287,7 @@ class _Analysis:
     def close(self) -> None:
         """Write the tables that speak of all models together, and what they show."""
         about = self._writer.about
+        self._put_beside_controls()
         names = dict.fromkeys(name for found in self._assessments.values() for name in found.tables)
         tables = {
             name: _together(
@@ -268,7 +297,7 @@ class _Analysis:
         }
         findings = Findings(
             metrics=_together({part: found.summary for part, found in self._assessments.items()}),
-            mappings=self._mappings,
+            mappings={part: tuple(tables_.values()) for part, tables_ in self._mappings.items()},
             seed_match=tables.get("seed_match", pd.DataFrame()),
             copies=tables.get("copies", pd.DataFrame()),
         )
@@ -287,9 +316,17 @@ class _Analysis:
     def _map(self, part: str, name: str, mapper: Mapper, latents: Latents) -> None:
         result = mapper.map(latents, self._data, seed=self._made.config.seed)
         self._writer.write_mapping(part, name, result)
-        self._mappings[part] = (*self._mappings.get(part, ()), result.table)
+        self._mappings.setdefault(part, {})[name] = result.table
         if part == "model":
             self._writer.about.setdefault("notes", []).extend(f"{name}: {note}" for note in result.notes)
+
+    def _put_beside_controls(self) -> None:
+        """The model's mapping tables with what its controls reach."""
+        controls = {part: of_part for part, of_part in self._mappings.items() if part != "model"}
+        for name, table in self._mappings.get("model", {}).items():
+            beside = beside_controls(table, {part: of_part[name] for part, of_part in controls.items()})
+            self._mappings["model"][name] = beside
+            self._writer.write_mapping_table("model", name, beside)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -305,7 +342,8 @@ def _together(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table[["model", *(column for column in table.columns if column != "model")]]
 
 
-def _write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> None:
+def write_data(writer: RunWriter, made: Plan, counts: Binned, data: Binned) -> None:
+    """Write the bins of a run, and what there is to say of them."""
     about = writer.about
     about["dataset"] = provider_record(made.dataset_listed, dict(made.config.dataset))
     about["card"] = {

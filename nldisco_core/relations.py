@@ -26,6 +26,7 @@ __all__ = [
     "SeedMatchNulls",
     "activation_match",
     "activation_match_null",
+    "chosen_rows",
     "consensus",
     "copy_or_composite",
     "match_latents",
@@ -284,7 +285,7 @@ def copy_or_composite(
         raise IncompatibleData(
             f"latents of {space.n_rows} rows for {data.n_bins} bins; give the bins they were made of"
         )
-    chosen = _chosen(space, rows)
+    chosen = chosen_rows(space, rows)
     activity = data.activity[chosen].astype(np.float64)
     seen = np.ones((len(activity), 1)) if data.observed is None else data.observed[chosen].astype(np.float64)
     unit_ids = data.units["id"].to_numpy(dtype=object)
@@ -325,7 +326,7 @@ def _match_all(n_instances: int, n_latents: int, match: Callable[[int, int], Mat
     return SeedMatch(similarity=similarity, partner=partner)
 
 
-def _chosen(space: LatentSpace, rows: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def chosen_rows(space: LatentSpace, rows: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """(n_rows,) rows asked for that the model speaks of; `DataError` where there are none."""
     chosen = np.ones(space.n_rows, dtype=bool) if rows is None else rows
     chosen = chosen if space.defined is None else chosen & space.defined
@@ -336,7 +337,7 @@ def _chosen(space: LatentSpace, rows: NDArray[np.bool_] | None) -> NDArray[np.bo
 
 def _all_codes(space: LatentSpace, rows: NDArray[np.bool_] | None) -> list[Any]:
     """Activations of every instance over the rows asked for."""
-    chosen = _chosen(space, rows)
+    chosen = chosen_rows(space, rows)
     return [_codes(space, index, chosen) for index in range(space.n_instances)]
 
 

@@ -155,6 +155,10 @@ class RunWriter:
         with whole_folder(self.part_folder(part) / "mappings" / mapper) as folder:
             write_mapping(folder, result)
 
+    def write_mapping_table(self, part: str, mapper: str, table: pd.DataFrame) -> None:
+        """Put a table in the place of the one that `write_mapping` wrote."""
+        write_table(self.part_folder(part) / "mappings" / mapper / "table.parquet", table)
+
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write ``metrics``, ``unit_metrics`` or a further table of the run."""
         folder = self.folder if name in ("metrics", "unit_metrics") else self.folder / "tables"

@@ -131,6 +131,11 @@ class Run:
         """Name of the folder."""
         return self.folder.name
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the run was sealed and not opened yet: it holds no test bins."""
+        return bool(self.about.get("config", {}).get("sealed", False)) and "opened" not in self.about
+
     @cached_property
     def model(self) -> ModelPart:
         """The run's own model and what came from it."""

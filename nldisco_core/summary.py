@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from nldisco_core.ablation import MIN_ACTIVE
+from nldisco_core.discoveries import Q_LEVEL, found
 from nldisco_core.runs import Run
 
 __all__ = ["SHARP", "Findings", "as_json", "comparison", "printable", "top_mappings", "verdict"]
 
 SHARP = 0.7  # resultant length above which tuning looks sharp
-Q_LEVEL = 0.05
+AS_GOOD = 0.01  # a control's score this far below still counts as equal
 TOO_MANY_DEAD = 0.05
 
 
@@ -52,9 +53,19 @@ class Findings:
         """``model`` first, then the controls."""
         return tuple(dict.fromkeys(self.metrics["model"]))
 
+    @property
+    def split(self) -> str:
+        """The split that figures are read on: ``validation`` where it was evaluated and test bins were not."""
+        evaluated = set(self.metrics["split"])
+        return "validation" if "validation" in evaluated and "test" not in evaluated else "test"
 
-def comparison(findings: Findings, *, split: str = "test") -> pd.DataFrame:
+
+def comparison(findings: Findings, *, split: str | None = None) -> pd.DataFrame:
     """One row per model and quantity, over instances.
+
+    Parameters
+    ----------
+    split : whose bins; None for `Findings.split`
 
     Returns
     -------
@@ -62,10 +73,12 @@ def comparison(findings: Findings, *, split: str = "test") -> pd.DataFrame:
         Columns model, quantity, variable (null where it does not apply), mean, low, high, n_instances. Quantities:
         ``r2``, ``l0``, ``bits_per_spike`` of the reconstruction; ``co_smoothing_bits`` or ``co_smoothing_r2`` of units
         left out; ``dead_share_strict``; ``decoding_r2``, ``decoding_error_deg`` and
-        ``decoding_accuracy`` from all latents; ``n_supported``, ``n_tuned`` (supported and q < .05), ``n_sharp``
-        (supported, resultant length > .7), ``best_information`` (bits); ``copy_share``; ``seed_match`` and its nulls.
+        ``decoding_accuracy`` from all latents; ``n_supported``, ``n_tuned`` (see
+        `nldisco_core.discoveries.found`), ``n_explained`` (supported and q < .05, but better explained by another
+        variable), ``n_sharp`` (supported, resultant length > .7), ``best_score`` and ``best_information`` (bits) of a
+        supported latent; ``copy_share``; ``seed_match`` and its nulls.
     """
-    rows = [row for model in findings.models for row in _rows_of(findings, model, split)]
+    rows = [row for model in findings.models for row in _rows_of(findings, model, split or findings.split)]
     return pd.DataFrame(rows, columns=["model", "quantity", "variable", "mean", "low", "high", "n_instances"])
 
 
@@ -126,11 +139,16 @@ def _add_tuning(add: Any, table: pd.DataFrame, told: set[str]) -> None:
         by_instance = group["instance"]
         add("n_supported", supported.groupby(by_instance).sum(), str(variable))
         if group["p"].notna().any():
-            tuned = supported & (group["q"] < Q_LEVEL)
+            tuned = found(group)
             add("n_tuned", tuned.groupby(by_instance).sum(), str(variable))
+            if "better_explained_by" in group:
+                explained = supported & (group["q"] < Q_LEVEL) & ~tuned
+                add("n_explained", explained.groupby(by_instance).sum(), str(variable))
         if first and "resultant_length" in group and group["resultant_length"].notna().any():
             sharp = supported & (group["resultant_length"] > SHARP)
             add("n_sharp", sharp.groupby(by_instance).sum(), str(variable))
+        if "score" in group:
+            add("best_score", group["score"].where(supported).groupby(by_instance).max(), str(variable))
         if "mutual_information" in group:
             add(
                 "best_information",
@@ -185,6 +203,8 @@ _LABELS = MappingProxyType(
         "decoding_accuracy": "balanced accuracy",
         "n_supported": "supported",
         "n_tuned": "q < .05",
+        "n_explained": "explained by others",
+        "best_score": "best score",
         "n_sharp": f"resultant > {SHARP:g}",
         "best_information": "best bits",
         "copy_share": "copies",
@@ -228,6 +248,8 @@ def verdict(findings: Findings, names: Mapping[str, str]) -> list[str]:
         *_on_alive(value, called),
         *(sentence for variable in variables for sentence in _on_decoding(value, called, controls, variable)),
         *(sentence for variable in variables for sentence in _on_tuning(value, called, controls, variable)),
+        *(sentence for variable in variables for sentence in _on_best(value, called, controls, variable)),
+        *_on_zero_input(findings, called),
         *_on_seeds(value, called, controls),
         *_on_copies(value, called),
     ]
@@ -316,9 +338,11 @@ def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], va
         others = [name for name in controls if (name, "n_tuned", variable) in value]
         counts = ", ".join(f"{called[name]} {value[name, 'n_tuned', variable]:.1f}" for name in others)
         listing = f" ({counts})" if others else ""
+        explained = value.get(("model", "n_explained", variable), 0.0)
         sentences.append(
             f"{tuned:.1f} of {supported:.1f} supported latents of {called['model']} are tuned to {variable} "
             f"at q < .05, mean over instances{listing}."
+            + (f" {explained:.1f} more are not reported: another variable explains them better." if explained else "")
         )
     sharp = {
         name: value[name, "n_sharp", variable] for name in ("model", *controls) if (name, "n_sharp", variable) in value
@@ -341,6 +365,39 @@ def _on_tuning(value: Values, called: Mapping[str, str], controls: list[str], va
             f"The best single latent holds {information['model']:.2f} bits about {variable}; the best of "
             f"{called[best]} holds {information[best]:.2f}."
         )
+    return sentences
+
+
+def _on_best(value: Values, called: Mapping[str, str], controls: list[str], variable: str) -> list[str]:
+    """Whether the best latent of a control follows the variable as well as the best of the model."""
+    own = value.get(("model", "best_score", variable))
+    others = {name: value[name, "best_score", variable] for name in controls if (name, "best_score", variable) in value}
+    if own is None or not others:
+        return []
+    equal = sorted((name for name in others if others[name] >= own - AS_GOOD), key=lambda name: -others[name])
+    if equal:
+        listing = _join([f"{called[name]} ({others[name]:.2f})" for name in equal])
+        return [f"The best latent of {called['model']} for {variable} ({own:.2f}) is equalled by that of {listing}."]
+    best = max(others, key=lambda name: others[name])
+    return [
+        f"The best latent of {called['model']} for {variable} ({own:.2f}) is above that of every control "
+        f"({called[best]} {others[best]:.2f})."
+    ]
+
+
+def _on_zero_input(findings: Findings, called: Mapping[str, str]) -> list[str]:
+    """How many mappings are as strong when the model gets labels and no spikes at all."""
+    sentences = []
+    for table in findings.mappings.get("model", ()):
+        if "zero_input_score" not in table:
+            continue
+        reported = table[(table["split"] == findings.split) & table["condition"].isna() & table["score"].notna()]
+        for variable, group in reported.groupby("variable", sort=False):
+            equal = group["zero_input_score"] >= group["score"] - AS_GOOD
+            sentences.append(
+                f"{called['model']} was given labels: without any activity {equal.sum()} of {len(group)} of its "
+                f"mappings to {variable} are as strong."
+            )
     return sentences
 
 
@@ -377,12 +434,21 @@ def _join(names: list[str]) -> str:
 
 
 def top_mappings(findings: Findings, *, n: int = 10) -> pd.DataFrame:
-    """The model's best supported latents of each variable on test bins, by q and then by Youden's J."""
+    """The model's best supported latents of each variable on test bins, by q and then by Youden's J.
+
+    Mappings that another variable explains better are left out; ``found`` says which are to be reported.
+    """
     frames = []
     for table in findings.mappings.get("model", ()):
         whole = table[
-            table["latent"].notna() & table["condition"].isna() & (table["split"] == "test") & table["q"].notna()
+            table["latent"].notna()
+            & table["condition"].isna()
+            & (table["split"] == findings.split)
+            & table["q"].notna()
         ]
+        if "better_explained_by" in whole:
+            whole = whole[whole["better_explained_by"].isna()]
+        whole = whole.assign(found=found(whole))
         order = ["q", "youden"] if "youden" in whole else ["q"]
         ranked = whole.sort_values(order, ascending=[True, False][: len(order)])
         frames.append(ranked.groupby("variable").head(n))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nldisco_core.conformance.checks import CheckResult, Make, NotApplicable, expect, run_checks
-from nldisco_core.interfaces import LiveView, View
+from nldisco_core.interfaces import JoinsExplorer, LiveView, View
 from nldisco_core.selection import Selection
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def check_builds_without_mappings(subject: ViewSubject) -> None:
 
 def _expect_shows(view: View, run: Run) -> None:
     _require_needs(view, run)
-    live = view.build(run)
+    live = _built(view, run)
     expect(isinstance(live, LiveView), f"build gave {type(live).__name__}, which lacks panel or show; see LiveView")
     rendered = _Rendered(live)
     for latent in (None, 0, run.latents.main.n_latents - 1):
@@ -91,7 +91,7 @@ def check_two_builds_share_no_state(subject: ViewSubject) -> None:
     """Two builds have no figure in common, and showing a latent in one leaves the other as it was."""
     view = subject.make({})
     _require_needs(view, subject.run)
-    one, two = view.build(subject.run), view.build(subject.run)
+    one, two = _built(view, subject.run), _built(view, subject.run)
     expect(one is not two, "build gave the same object twice; make a new one each time")
     rendered, other = _Rendered(one), _Rendered(two)
     shared = rendered.models & other.models
@@ -101,6 +101,25 @@ def check_two_builds_share_no_state(subject: ViewSubject) -> None:
     before = other.content
     one.show(_selection(subject.run, subject.run.latents.main.n_latents - 1))
     expect(other.content == before, "showing a latent in one build changed the other; keep state on the live view")
+
+
+def _built(view: View, run: Run) -> LiveView:
+    """A live view as a host makes it: joined to its explorer before it is first shown."""
+    live = view.build(run)
+    if isinstance(live, JoinsExplorer):
+        live.join(_Explorer(run))
+    return live
+
+
+class _Explorer:
+    """Serves one run, and takes no notice of what a view asks for."""
+
+    def __init__(self, run: Run) -> None:
+        self.runs: Mapping[str, Run] = {run.name: run}
+
+    def select(self, *, page: str | None = None, **changes: Any) -> None:
+        """Nothing, if `Selection` has these fields."""
+        replace(_selection(next(iter(self.runs.values())), None), **changes)
 
 
 def _selection(run: Run, latent: int | None) -> Selection:

@@ -60,8 +60,9 @@ def latent_name(selection: Selection) -> str:
     return "No latent" if selection.latent is None else f"Latent {selection.latent}{half}"
 
 
-def evidence(reads: Readings, selection: Selection, mapper: str | None) -> Evidence:
-    """Gather what the run says of the selected latent."""
+def evidence(reads: Readings, selection: Selection) -> Evidence:
+    """Gather what the run says of the selected latent, by the selected mapper or else the first."""
+    mapper = selection.mapper or next(iter(reads.mappers), None)
     space = reads.space(selection.model)
     active = reads.activations(selection)
     considered = int((active.defined & reads.split_mask(selection.split)).sum())

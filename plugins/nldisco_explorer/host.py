@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import panel as pn
 
-from nldisco_core.interfaces import LiveView
+from nldisco_core.interfaces import Explorer, JoinsExplorer, LiveView
 from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME
 from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
 
-__all__ = ["Tile", "TilePage", "tiles_of"]
+__all__ = ["Offered", "Tile", "TilePage", "offered"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,61 +38,81 @@ WHY_ABSENT: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Tile:
-    """One view in its frame, for one browser session.
-
-    A view may say ``wide = True`` to take a whole row, and ``own_heading = True`` to be drawn without its title.
+class Offered:
+    """One view that a plugin offers, before anything of it is drawn.
 
     Attributes
     ----------
-    page : the page its view stands on, ``latent`` where its code cannot be had
+    view : None where its code cannot be had
+    page : the page it stands on, ``latent`` where its code cannot be had
+    error : why its code cannot be had
+    """
+
+    def __init__(self, listed: Listed) -> None:
+        self.name = self.title = listed.name
+        self.page, self.wide, self.headed = HOME, False, True
+        self.needs: frozenset[str] = frozenset()
+        self.view: Any = None
+        self.error: BaseException | None = None
+        try:
+            made: Any = listed.make()
+            self.title, self.page, self.needs = str(made.title), str(made.page), frozenset(made.needs)
+            self.wide, self.headed = getattr(made, "wide", False), not getattr(made, "own_heading", False)
+            self.view = made
+        except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
+            self.error = error
+
+
+class Tile:
+    """One view in its frame, for one browser session.
+
+    Attributes
+    ----------
     state : ``waiting`` for its first selection, ``shown``, ``absent`` or ``failed``
     reason : why it is absent or failed
     panel : what Panel draws
     """
 
-    def __init__(self, listed: Listed, run: Run) -> None:
-        self._run = run
+    def __init__(self, offered: Offered, run: Run, explorer: Explorer) -> None:
+        self._offered, self._run, self._explorer = offered, run, explorer
         self._live: LiveView | None = None
-        self._view: Any = None
-        self.state, self.reason = "waiting", ""
-        self.title, self.page, wide, headed = listed.name, HOME, False, True
+        self.title = offered.title
+        missing = sorted(need for need in offered.needs if need not in run.offers)
+        self.state = "absent" if missing else "waiting"
+        self.reason = "; ".join(WHY_ABSENT.get(need, f"no run offers {need!r}") for need in missing)
         self._body = pn.Column(sizing_mode="stretch_width", margin=0)
-        try:
-            self._view = listed.make()
-            self.title, self.page, wide = str(self._view.title), self._view.page, getattr(self._view, "wide", False)
-            headed = not getattr(self._view, "own_heading", False)
-            missing = sorted(need for need in self._view.needs if need not in run.offers)
-        except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
-            self._fail(error)
-        else:
-            if missing:
-                self.state = "absent"
-                self.reason = "; ".join(WHY_ABSENT.get(need, f"no run offers {need!r}") for need in missing)
         heading = pn.pane.HTML(f"<h3>{html.escape(self.title)}</h3>", stylesheets=[CARD_CSS], margin=0)
         self.panel = pn.Column(
-            *((heading,) if headed else ()),
+            *((heading,) if offered.headed else ()),
             self._body,
             sizing_mode="stretch_width",
             margin=0,
             stylesheets=[TILE_CSS],
-            css_classes=["tile", "wide" if wide else "narrow"],
-            name=listed.name,
+            css_classes=["tile", "wide" if offered.wide else "narrow"],
+            name=offered.name,
         )
+        if offered.error is not None:
+            self._fail(offered.error)
 
     def show(self, selection: Selection) -> None:
         """Draw a selection; figures are made the first time. A view that failed is tried again."""
-        if self._view is None or self.state == "absent":
+        if self._offered.view is None or self.state == "absent":
             return
         try:
             if self._live is None:
-                self._live = self._view.build(self._run)
+                self._live = self._build()
             self._live.show(selection)
             if self.state != "shown":
                 self._body[:] = [self._live.panel]
                 self.state = "shown"
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
+
+    def _build(self) -> LiveView:
+        live: LiveView = self._offered.view.build(self._run)
+        if isinstance(live, JoinsExplorer):
+            live.join(self._explorer)
+        return live
 
     def _fail(self, error: BaseException) -> None:
         self.state = "failed"
@@ -118,9 +138,13 @@ class TilePage:
         self.panel = pn.Column(
             *present, sizing_mode="stretch_width", stylesheets=[FLOW_CSS], css_classes=["tiles"], margin=0
         )
-        if absent:
+        if absent or not tiles:
             self.panel.append(_absentees(absent))
         self._drawn: Selection | None = None
+
+    def forget(self) -> None:
+        """Let the next `show` draw every tile."""
+        self._drawn = None
 
     def show(self, selection: Selection) -> None:
         """Draw a selection in every tile, unless it is drawn already."""
@@ -133,11 +157,12 @@ class TilePage:
 def _absentees(tiles: list[Tile]) -> Any:
     items = "".join(f"<dt>{html.escape(tile.title)}</dt><dd>{html.escape(tile.reason)}</dd>" for tile in tiles)
     content = f'<h3>Not shown for this run</h3><dl class="rows">{items}</dl>'
+    if not tiles:
+        content = "<h3>Nothing here</h3><p>No plugin that is installed offers a view for this page.</p>"
     pane = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
     return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile", "wide"], sizing_mode="stretch_width", margin=0)
 
 
-def tiles_of(run: Run) -> Iterator[Tile]:
-    """A new tile for every view that any plugin offers."""
-    for listed in registry().providers("view"):
-        yield Tile(listed, run)
+def offered() -> tuple[Offered, ...]:
+    """Every view that any plugin offers, first-party ones first."""
+    return tuple(Offered(listed) for listed in registry().providers("view"))

@@ -44,7 +44,7 @@ def query_of(place: Place) -> str:
         "pinned": _spans(selection.pinned) or None,
         "lasso": _spans(selection.lasso or ()) or None,
         "trials": _spans(selection.trial_filter or ()) or None,
-        "window": None if selection.window_s is None else "{!r},{!r}".format(*selection.window_s),
+        "window": None if selection.window_s is None else ",".join(repr(float(bound)) for bound in selection.window_s),
         "against": selection.against,
     }
     return "?" + urlencode({name: value for name, value in fields.items() if value is not None}, safe=",")
@@ -177,7 +177,10 @@ def _numbers(text: str, n: int) -> tuple[int, ...]:
     found: dict[int, None] = {}
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
-        found |= dict.fromkeys(range(_whole(first, n), _whole(last or first, n) + 1))
+        stretch = range(_whole(first, n), _whole(last or first, n) + 1)
+        if not stretch:
+            raise ValueError(part)
+        found |= dict.fromkeys(stretch)
     return tuple(found)
 
 

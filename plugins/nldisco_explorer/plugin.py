@@ -26,10 +26,19 @@ def nldisco_views() -> Iterator[Provider]:
         ("activation-trace", "activity:ActivationTrace", "Activation and behaviour on one time axis."),
         ("condition-bars", "tuning:ConditionBars", "Mean activation for each label of a discrete variable."),
         ("activation-histogram", "activity:ActivationHistogram", "How strong the activations of a latent are."),
+        ("aligned-trials", "trials:AlignedTrials", "Trials around events, sorted by a condition, and their means."),
+        ("session-timeline", "session:SessionTimeline", "Activation, behaviour and population of a session in time."),
         ("verdict", "overview:Verdict", "What a run shows, and what it does not."),
         ("quality", "overview:Quality", "Reconstruction of held-out bins, model beside controls."),
         ("model-card", "overview:ModelCard", "Which model, how configured, by whom provided."),
         ("data-card", "overview:DataCard", "Session, units, bins, preprocessing and splits."),
+        ("recorded-time", "recorded_time:RecordedTime", "Length, gaps and splits of each session."),
+        ("unit-rates", "recording:UnitRates", "Units by region, and how much they fire."),
+        ("count-histogram", "recording:CountHistogram", "Spikes per bin, and shares of non-zero bins."),
+        ("activity-examples", "recording:ActivityExamples", "Activity of all units over some seconds."),
+        ("trial-conditions", "recorded_behaviour:Trials", "Trials: durations, events and conditions."),
+        ("behaviour-ranges", "recorded_behaviour:Behaviour", "Kind, unit, range and distribution of variables."),
+        ("recording-warnings", "recorded_time:RecordingWarnings", "Gaps, and what was found odd."),
         ("density-histogram", "overview:DensityHistogram", "How often latents are active; dead and dense ones."),
         ("training-curves", "overview:TrainingCurves", "What the model reported while it was fitted."),
         ("comparison", "overview:Comparison", "Decoding, tuning, copies and seeds, model beside controls."),
@@ -39,38 +48,7 @@ def nldisco_views() -> Iterator[Provider]:
 
 @hookimpl
 def nldisco_commands(cli: click.Group) -> None:
-    """``nldisco serve``."""
+    """``nldisco serve`` and ``nldisco share``."""
+    from nldisco_explorer.commands import serve
+
     cli.add_command(serve)
-
-
-@click.command()
-@click.argument("run", nargs=-1, required=True)
-@click.option(
-    "--runs-dir",
-    type=click.Path(file_okay=False),
-    default="runs",
-    show_default=True,
-    help="Where runs are looked up by name.",
-)
-@click.option("--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="0 takes any free port.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Address of this machine to listen on.")
-@click.option("--no-browser", is_flag=True, help="Open no browser.")
-def serve(run: tuple[str, ...], runs_dir: str, port: int, address: str, no_browser: bool) -> None:
-    """Show runs in a browser.
-
-    RUN is a folder, a run's name or a unique start of it.
-    """
-    from pathlib import Path
-
-    from nldisco_core.runs import find_run
-
-    found = [find_run(token, Path(runs_dir)) for token in run]
-    from nldisco_explorer.server import serve as serve_runs
-
-    serve_runs(
-        found,
-        port=port,
-        address=address,
-        open_browser=not no_browser,
-        announce=lambda url: click.echo(f"explorer on {url} (Ctrl-C stops it)"),
-    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS
 from nldisco_core.runs import Run
+from nldisco_explorer.trials import Trials
 from nldisco_explorer.variables import cut
 
 if TYPE_CHECKING:
@@ -193,6 +194,16 @@ class Readings:
         """(n_bins,) bins of a split, or all."""
         code = self.run.counts.split
         return np.ones(len(code), dtype=bool) if split == "all" else np.asarray(code == SPLITS.index(split))
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The run's trials and their events."""
+        return Trials(self.run.counts)
+
+    @cached_property
+    def groupings(self) -> tuple[str, ...]:
+        """What trials can be grouped by: discrete variables, then columns of the trial table."""
+        return tuple(dict.fromkeys([*self.variables("discrete"), *self.trials.groupings]))
 
     def variables(self, kind: str | None = None) -> tuple[str, ...]:
         """Variables of one kind, or all."""

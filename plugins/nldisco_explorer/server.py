@@ -1,8 +1,8 @@
-"""Serve runs to browsers on this machine, or show one in a notebook."""
+"""Serve runs to browsers, or show one in a notebook."""
 
 from __future__ import annotations
 
-import ipaddress
+import secrets
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,19 +12,19 @@ from bokeh.events import DocumentReady
 from bokeh.models import CustomJS
 from panel.io.server import get_server
 
-from nldisco_core.errors import NLDiscoError
 from nldisco_core.runs import Run
+from nldisco_explorer.access import Access, ServeError, allowed_hosts, refusals
 from nldisco_explorer.shell import Shell
 
 __all__ = ["ServeError", "app", "explore", "open_server", "serve"]
 
 
-class ServeError(NLDiscoError):
-    """The explorer cannot be served as asked."""
-
-
-def app(runs: Run | Iterable[Run]) -> Callable[[], Any]:
+def app(runs: Run | Iterable[Run], *, may_write: bool = True) -> Callable[[], Any]:
     """A function that makes the explorer of one new browser session, as Panel's servers take it.
+
+    Parameters
+    ----------
+    may_write : whether notes are taken
 
     Raises
     ------
@@ -40,7 +40,8 @@ def app(runs: Run | Iterable[Run]) -> Callable[[], Any]:
             # Panel writes the browser's history but does not listen to it; a link holds all there is to restore.
             follow = CustomJS(code="window.addEventListener('popstate', () => window.location.reload())")
             pn.state.curdoc.js_on_event(DocumentReady, follow)
-        return Shell(by_name, query=(location.search or "") if location is not None else "", location=location).page
+        query = (location.search or "") if location is not None else ""
+        return Shell(by_name, query=query, location=location, may_write=may_write).page
 
     return session
 
@@ -52,35 +53,51 @@ def explore(run: Run) -> Any:
 
 
 def open_server(
-    runs: Iterable[Run], *, port: int = 5006, address: str = "127.0.0.1", open_browser: bool = False
+    runs: Iterable[Run],
+    *,
+    port: int = 5006,
+    address: str = "127.0.0.1",
+    origins: Iterable[str] = (),
+    access: Access | None = None,
+    may_write: bool = True,
+    open_browser: bool = False,
 ) -> Any:
     """A bound server of the explorer that is not started yet; `serve` starts it.
 
-    Only pages that this server sent itself may open its websocket.
+    Requests that name another host than those allowed, or come from a page of one, are refused, so that no page of
+    another site can read a run. A browser session is reached only with a token that this server signed for its page.
 
     Parameters
     ----------
     port : 0 takes any free port
+    origins : hosts that browsers name when they ask, beside this machine's own
+    access : how visitors show who they are; None where only this machine is let in
+    may_write : whether notes are taken
 
     Raises
     ------
     ServeError
-        The address is not this machine's alone, the port is in use or may not be bound, or no run is given.
+        Other machines would be let in unasked, the port is in use or may not be bound, or no run is given.
     """
-    _require_loopback(address)
     port = _free_port(address, port)
-    host = f"[{address}]" if ":" in address else address
-    return get_server(
-        {"/": app(runs)},
+    allowed = allowed_hosts(address, port, origins, has_access=access is not None)
+    server = get_server(
+        {"/": app(runs, may_write=may_write)},
         port=port,
         address=address,
-        websocket_origin=sorted({f"{host}:{port}", f"localhost:{port}"}),
+        websocket_origin=sorted(allowed),
         title="nldisco explorer",
         show=open_browser,
         start=False,
         verbose=False,
-        xsrf_cookies=True,
+        sign_sessions=True,
+        secret_key=secrets.token_urlsafe(32),
+        **(access.server_options() if access is not None else {}),
     )
+    if access is not None and access.provider is not None:
+        pn.config.authorize_callback = lambda user: pn.state.user in access.users
+    server._tornado.default_router.rules[:0] = refusals(allowed)
+    return server
 
 
 def serve(
@@ -88,6 +105,9 @@ def serve(
     *,
     port: int = 5006,
     address: str = "127.0.0.1",
+    origins: Iterable[str] = (),
+    access: Access | None = None,
+    may_write: bool = True,
     open_browser: bool = True,
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -95,6 +115,7 @@ def serve(
 
     Parameters
     ----------
+    origins, access, may_write : see `open_server`
     announce : called with the URL once the server answers
 
     Raises
@@ -103,11 +124,17 @@ def serve(
         See `open_server`.
     """
     server = open_server(
-        [runs] if isinstance(runs, Run) else runs, port=port, address=address, open_browser=open_browser
+        [runs] if isinstance(runs, Run) else runs,
+        port=port,
+        address=address,
+        origins=origins,
+        access=access,
+        may_write=may_write,
+        open_browser=open_browser,
     )
     server.start()
     if announce is not None:
-        announce(f"http://{f'[{address}]' if ':' in address else address}:{server.port}/")
+        announce(f"http://{'localhost' if ':' in address else address}:{server.port}/")
     try:
         server.io_loop.start()
     finally:
@@ -124,18 +151,6 @@ def _by_name(runs: Iterable[Run]) -> dict[str, Run]:
     if not by_name:
         raise ServeError("no run to serve; expected at least one (see `nldisco runs`)")
     return by_name
-
-
-def _require_loopback(address: str) -> None:
-    try:
-        alone = address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        alone = False
-    if not alone:
-        raise ServeError(
-            f"address {address!r} would let other machines in, and the explorer asks for no password yet; "
-            "serve on 127.0.0.1 and reach it through an SSH tunnel"
-        )
 
 
 def _free_port(address: str, port: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,8 +13,9 @@ from panel.io.document import hold
 from panel.util import edit_readonly
 
 from nldisco_core.errors import unknown_name
+from nldisco_core.interfaces import Explorer
 from nldisco_core.runs import Run
-from nldisco_explorer.host import TilePage, tiles_of
+from nldisco_explorer.host import Offered, Tile, TilePage, offered
 from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.readings import Readings, readings
@@ -22,17 +24,22 @@ from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
 
-TITLES = {"latent": "Latent", "mappings": "Mappings", "overview": "Overview"}
+WITH_TABLE = ("mappings",)
+"""Pages headed by the whole table."""
+
+BESIDE_TABLE = (HOME, "map")
+"""Pages whose tiles stand beside a table of the columns that choose a latent."""
 
 
 class Shell:
-    """One browser session's explorer over one or more runs.
+    """One browser session's explorer over one or more runs; it is the `Explorer` that live views join.
 
     Parameters
     ----------
     runs : runs on offer by name; the first is shown where the query names none
     query : the query of the URL the session was opened with
     location : Panel's location of the session; None where there is no URL, as in a notebook
+    may_write : whether notes are taken
 
     Attributes
     ----------
@@ -42,8 +49,12 @@ class Shell:
 
     live: LiveSelection
 
-    def __init__(self, runs: Mapping[str, Run], *, query: str = "", location: Any = None) -> None:
-        self._runs, self._location = runs, location
+    def __init__(
+        self, runs: Mapping[str, Run], *, query: str = "", location: Any = None, may_write: bool = True
+    ) -> None:
+        self._runs, self._location, self._may_write = runs, location, may_write
+        self._offered = offered()
+        self._titles = PAGES | {view.page: view.page.capitalize() for view in self._offered if view.page not in PAGES}
         self._notice = pmui.Alert(
             title="",
             severity="warning",
@@ -53,14 +64,14 @@ class Shell:
             sizing_mode="stretch_width",
         )
         self._nav = pmui.RadioButtonGroup(
-            options={TITLES[name]: name for name in PAGES},
+            options={title: name for name, title in self._titles.items()},
             value=HOME,
             size="small",
             color="light",
             sx=NAV_SX,
             margin=(0, 12),
         )
-        self._nav.param.watch(lambda event: self.live.turn_to(page=event.new), "value")
+        self._nav.param.watch(lambda event: self.live.turn_to(event.new), "value")
         self._run_picker = pmui.Select(
             label="run",
             options=list(runs),
@@ -91,16 +102,56 @@ class Shell:
         pn.state.onload(self._mark_row)
         if location is not None:
             location.search = query_of(self.live.place) if not self._notice.visible else location.search
-            location.param.watch(self._followed, "search")
+            location.param.watch(lambda event: self._follow(event.new), "search")
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """All runs served, by name."""
+        return self._runs
+
+    @property
+    def may_write(self) -> bool:
+        """Whether notes are taken."""
+        return self._may_write
+
+    @property
+    def visitor(self) -> str:
+        """Who logged in, empty where nobody was asked."""
+        return pn.state.user or ""
+
+    @property
+    def link(self) -> str:
+        """Deep link of what is in view; its query alone where there is no address, as in a notebook."""
+        where = self._location
+        address = "" if where is None or not where.hostname else f"{where.protocol}//{where.hostname}"
+        port = f":{where.port}" if address and where.port else ""
+        return f"{address}{port}{where.pathname if address else ''}{query_of(self.live.place)}"
+
+    def refresh(self) -> None:
+        """Draw what is in view once more; the other pages when they are turned to."""
+        for page in self._pages.values():
+            page.forget()
+        self._moved(self.live.place, self.live.place)
+
+    def select(self, *, page: str | None = None, **changes: Any) -> None:
+        """Change fields of the selection and, where one is named, the page; what does not fit is complained of."""
+        place = self.live.place
+        asked = Place(selection=replace(place.selection, **changes), page=page or place.page)
+        self._follow(query_of(asked), "This could not be shown as asked.")
 
     def _open(self, query: str) -> None:
         """Show the run that a query names, at the place that it names."""
         name, complaints = _run_named(query, self._runs)
         reads = readings(self._runs[name])
-        place, more = place_of(query, reads)
+        place, more = place_of(query, reads, pages=self._titles, runs=self._runs)
         self.live = LiveSelection(place)
         self.live.observe(self._moved)
-        self._pages = {page: _Page(page, reads, self.live, loaded=self._loaded) for page in PAGES}
+        self._pages = {
+            page: _Page(page, [view for view in self._offered if view.page == page], reads, self)
+            for page in self._titles
+        }
+        if self._loaded:
+            self._mark_row()
         self._main[:] = [self._notice, *(page.panel for page in self._pages.values())]
         self._run_picker.value = name
         self._complain([*complaints, *more])
@@ -124,20 +175,20 @@ class Shell:
         for page in self._pages.values():
             page.mark_row()
 
-    def _followed(self, event: Any) -> None:
-        """The browser's URL changed by itself: back, forward, or typed."""
-        if event.new == query_of(self.live.place):
+    def _follow(self, query: str, failed: str = "This link could not be followed in full.") -> None:
+        """Go where a query leads: the URL changed by itself (back, forward or typed), or a view asked for it."""
+        if query == query_of(self.live.place):
             return
-        name, complaints = _run_named(event.new, self._runs)
+        name, complaints = _run_named(query, self._runs)
         if name != self.live.selection.run:
-            self._open(event.new)
+            self._open(query)
             return
-        place, more = place_of(event.new, readings(self._runs[name]))
-        self._complain([*complaints, *more])
+        place, more = place_of(query, readings(self._runs[name]), pages=self._titles, runs=self._runs)
+        self._complain([*complaints, *more], failed)
         self.live.go(place)
 
-    def _complain(self, complaints: list[str]) -> None:
-        self._notice.object = "This link could not be followed in full. " + " ".join(complaints)
+    def _complain(self, complaints: list[str], failed: str = "This link could not be followed in full.") -> None:
+        self._notice.object = f"{failed} {' '.join(complaints)}"
         self._notice.visible = bool(complaints)
 
 
@@ -150,9 +201,11 @@ def _run_named(query: str, runs: Mapping[str, Run]) -> tuple[str, list[str]]:
 class _Page:
     """One page: its tiles, and the table where it has one. Nothing is built before it is first shown."""
 
-    def __init__(self, name: str, reads: Readings, live: LiveSelection, *, loaded: bool) -> None:
-        self._name, self._reads, self._live = name, reads, live
-        self._loaded = loaded
+    def __init__(self, name: str, views: list[Offered], reads: Readings, shell: Shell) -> None:
+        self._name, self._views, self._reads = name, views, reads
+        self._explorer: Explorer = shell
+        self._live = shell.live
+        self._loaded = False
         self._tiles: TilePage | None = None
         self._table: RankedTable | None = None
         self.panel = pn.Column(sizing_mode="stretch_width", margin=0, visible=False, css_classes=[f"page-{name}"])
@@ -166,6 +219,11 @@ class _Page:
             self._table.show(place)
         self._tiles.show(place.selection)
 
+    def forget(self) -> None:
+        """Let the next `show` draw everything."""
+        if self._tiles is not None:
+            self._tiles.forget()
+
     def mark_row(self) -> None:
         """The browser has drawn the page: mark the table's selected row."""
         self._loaded = True
@@ -173,11 +231,11 @@ class _Page:
             self._table.mark_row()
 
     def _build(self) -> None:
-        self._tiles = TilePage([tile for tile in tiles_of(self._reads.run) if tile.page == self._name])
-        if self._name == "overview":
+        self._tiles = TilePage([Tile(view, self._reads.run, self._explorer) for view in self._views])
+        if self._name not in (*WITH_TABLE, *BESIDE_TABLE):
             self.panel[:] = [self._tiles.panel]
             return
-        compact = self._name == HOME
+        compact = self._name in BESIDE_TABLE
         self._table = RankedTable(self._reads, self._live, compact=compact, loaded=self._loaded)
         frame = pn.Column(
             self._table.panel, stylesheets=[TILE_CSS], css_classes=["tile"], margin=0, sizing_mode="stretch_width"

@@ -148,10 +148,11 @@ class RankedTable:
 
     def _chosen(self, place: Place) -> tuple[object, ...]:
         """All that the table's rows depend on."""
-        selection, mapper = place.selection, place.mapper
+        selection, mapper = place.selection, place.selection.mapper
         mapped = mapper is not None and self._reads.is_mapped(selection.model, mapper)
         return (
-            *(selection.model, selection.instance, selection.variable, selection.split, mapper, place.condition),
+            *(selection.model, selection.instance, selection.variable, selection.split, mapper, selection.condition),
+            selection.lasso,
             id(self._reads.mapping(selection.model, mapper or "")) if mapped else None,
             self._supported.value,
         )
@@ -170,15 +171,15 @@ class RankedTable:
 
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
-        conditions = reads.conditions(selection.model, place.mapper, selection.variable)
-        splits = reads.mapped_splits(selection.model, place.mapper)
+        conditions = reads.conditions(selection.model, place.selection.mapper, selection.variable)
+        splits = reads.mapped_splits(selection.model, place.selection.mapper)
         choices: dict[str, tuple[dict[str, Any], Any]] = {
             "model": ({_called(reads, name): name for name in reads.models}, selection.model),
             "instance": ({str(i): i for i in range(reads.space(selection.model).n_instances)}, selection.instance),
-            "variable": ({name: name for name in reads.mapped_variables(place.mapper)}, selection.variable),
-            "condition": ({name: name for name in (WHOLE, *conditions)}, place.condition or WHOLE),
+            "variable": ({name: name for name in reads.mapped_variables(place.selection.mapper)}, selection.variable),
+            "condition": ({name: name for name in (WHOLE, *conditions)}, place.selection.condition or WHOLE),
             "split": ({name: name for name in dict.fromkeys([*splits, selection.split])}, selection.split),
-            "mapper": ({name: name for name in reads.mappers}, place.mapper),
+            "mapper": ({name: name for name in reads.mappers}, place.selection.mapper),
         }
         for name, (options, value) in choices.items():
             picker = self._pickers[name]
@@ -188,11 +189,11 @@ class RankedTable:
             picker.value = value
 
     def _fill_table(self, place: Place) -> None:
-        rows = ranked(self._reads, place)
+        rows = ranked(self._reads, place.selection)
         n_rows = len(rows)
         if self._supported.value and "supported" in rows:
             rows = rows[rows["supported"].astype("boolean").fillna(False).astype(bool)].reset_index(drop=True)
-        compact = COMPACT_WHOLE if place.condition is None else COMPACT_VALUE
+        compact = COMPACT_WHOLE if place.selection.condition is None else COMPACT_VALUE
         others = [name for name in rows if name not in (KEY, *HIDDEN, *ORDER, *LAST, "latent", "half", "note")]
         full = ("latent", "half", "note", *ORDER, *others, *LAST)
         columns = [name for name in (compact if self._compact else full) if name in rows]
@@ -211,18 +212,19 @@ class RankedTable:
         self._rows, selection = rows, place.selection
         n_latents = self._reads.space(selection.model).n_latents
         said = [self._counted(place, len(rows), n_rows, n_latents)]
-        if not self._compact and n_rows and place.mapper is not None:
-            said += self._reads.mapping(selection.model, place.mapper).notes
+        if not self._compact and n_rows and place.selection.mapper is not None:
+            said += self._reads.mapping(selection.model, place.selection.mapper).notes
         self._count.object = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in said)
 
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection
-        if not self._reads.is_mapped(selection.model, place.mapper):
+        if not self._reads.is_mapped(selection.model, place.selection.mapper):
             return "No mapping was made for this model; add one with `nldisco map`."
         if not n_rows:
-            return f"{place.mapper} has no scores of {selection.variable} on the {selection.split} split."
+            return f"{place.selection.mapper} has no scores of {selection.variable} on the {selection.split} split."
         what = "halves" if selection.sign else "latents"
         hidden = f", {n_rows - n_shown} with too little support hidden" if n_shown < n_rows else ""
+        hidden += "" if selection.lasso is None else ", those caught on the map"
         n_all = n_latents * (2 if selection.sign else 1)
         return f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
 
@@ -233,20 +235,20 @@ class RankedTable:
         place = self._live.place
         chosen = {name: picker.value for name, picker in self._pickers.items()}
         old = place.selection
-        new = replace(old, **{name: chosen[name] for name in ("model", "instance", "variable", "split")})
+        new = replace(old, **{name: chosen[name] for name in ("model", "instance", "variable", "split", "mapper")})
         if new.model != old.model:
             new = replace(new, instance=min(new.instance, self._reads.space(new.model).n_instances - 1))
-        condition = chosen["condition"] if new.variable == old.variable and chosen["condition"] != WHOLE else None
-        moved = replace(place, selection=new, condition=condition, mapper=chosen["mapper"])
+        same_values = (new.variable, new.mapper) == (old.variable, old.mapper) and chosen["condition"] != WHOLE
+        new = replace(new, condition=chosen["condition"] if same_values else None)
         if (new.model, new.instance) != (old.model, old.instance):
-            moved = replace(moved, selection=_with_best(self._reads, moved))
-        self._live.go(moved)
+            new = _with_best(self._reads, replace(new, pinned=(), lasso=None))
+        self._live.go(replace(place, selection=new))
 
     def _clicked(self, event: Any) -> None:
         """Select the latent of the clicked row, found by its key: after sorting, row numbers mean nothing."""
         key = int(self.table.value[KEY].iloc[event.row])
         place = self._live.place
-        row = self._reads.mapping(place.selection.model, place.mapper or "").table.loc[key]
+        row = self._reads.mapping(place.selection.model, place.selection.mapper or "").table.loc[key]
         chosen = replace(place.selection, latent=int(row["latent"]), sign=int(row["sign"]))
         self._live.go(replace(place, selection=chosen, page=HOME))
 
@@ -259,9 +261,9 @@ def _called(reads: Readings, model: str) -> str:
     return f"{reads.run.model.provider} (model)" if model == "model" else f"{model} (control)"
 
 
-def _with_best(reads: Readings, place: Place) -> Selection:
-    rows = ranked(reads, place)
+def _with_best(reads: Readings, selection: Selection) -> Selection:
+    rows = ranked(reads, selection)
     if len(rows):
-        return replace(place.selection, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
-    signed = reads.space(place.selection.model).code_kind == "signed"
-    return replace(place.selection, latent=0, sign=1 if signed else 0)
+        return replace(selection, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
+    signed = reads.space(selection.model).code_kind == "signed"
+    return replace(selection, latent=0, sign=1 if signed else 0)

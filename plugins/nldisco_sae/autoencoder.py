@@ -12,16 +12,18 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nldisco_core.binned import Binned
 from nldisco_core.errors import IncompatibleData, ModelError, NotFitted, SchemaTooNew
-from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
-from nldisco_core.latents import Latents
+from nldisco_core.interfaces import Attribution, Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
+from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.row_blocks import entry_blocks
 from nldisco_sae.architecture import Parameters, apply_output
+from nldisco_sae.attribution import attribute
 from nldisco_sae.config import SparseCodeConfig, TrainingConfig
 from nldisco_sae.encoding import encode
 from nldisco_sae.examples import Examples, require_units, unit_ids
@@ -168,13 +170,7 @@ class SparseAutoencoder(ABC, Generic[C]):
             Latents of another size or number of instances.
         """
         fitted = self._require_fitted()
-        space = latents.main
-        found = (space.n_instances, space.level_sizes)
-        if found != (self.config.n_instances, self.config.level_sizes):
-            raise IncompatibleData(
-                f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} "
-                f"instances with levels {self.config.level_sizes}: give the latents that its transform made"
-            )
+        space = self._own(latents)
         lags_s = tuple(lag * fitted.bin_s for lag in self._predicted_lags())
         every = fitted.target_ids == fitted.unit_ids
         columns = None if every else np.flatnonzero(np.isin(fitted.unit_ids, fitted.target_ids))
@@ -213,6 +209,27 @@ class SparseAutoencoder(ABC, Generic[C]):
             rows = np.swapaxes(rows.reshape(*rows.shape[:2], len(lags), -1), 2, 3)
         lags_s = tuple(lag * fitted.bin_s for lag in lags)
         return Dictionary(values=rows.copy(), unit_ids=(fitted.target_ids,), lags_s=lags_s)
+
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        """Gradient times input of each latent's activation, unit by unit and lag by lag.
+
+        The mean over up to `nldisco_sae.attribution.MAX_EXAMPLES` active examples of each latent, see there.
+
+        Raises
+        ------
+        NotFitted
+            Before `fit`.
+        IncompatibleData
+            Latents of another size or number of instances, or of other bins; other units than it was fitted on.
+        """
+        fitted = self._require_fitted()
+        require_units(data, fitted.unit_ids)
+        space = self._own(latents)
+        if space.n_rows != data.n_bins:
+            raise IncompatibleData(
+                f"latents of {space.n_rows} rows for {data.n_bins} bins; give the bins they were made of"
+            )
+        return attribute(fitted.parameters, ExampleShape.of(self.config), space, data, rows=rows)
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``weights.safetensors`` into an existing folder; `NotFitted` before `fit`."""
@@ -261,6 +278,17 @@ class SparseAutoencoder(ABC, Generic[C]):
             bin_s=read["bin_s"],
         )
         return model
+
+    def _own(self, latents: Latents) -> LatentSpace:
+        """The latents' main space, if this model can have made it; `IncompatibleData` otherwise."""
+        space = latents.main
+        found = (space.n_instances, space.level_sizes)
+        if found != (self.config.n_instances, self.config.level_sizes):
+            raise IncompatibleData(
+                f"latents of {found[0]} instances with levels {found[1]}; this model has {self.config.n_instances} "
+                f"instances with levels {self.config.level_sizes}: give the latents that its transform made"
+            )
+        return space
 
     def _predicted_lags(self) -> tuple[int, ...]:
         """Bins from a row's own to those that its code, or the codes up to it, predict."""

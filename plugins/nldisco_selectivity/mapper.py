@@ -11,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
+from nldisco_core.comparison import every_variable, with_comparison
+from nldisco_core.discoveries import N_CHOOSING, stands_out, with_q
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
-from nldisco_core.nulls import benjamini_hochberg, choose_null, null_distribution, p_values
+from nldisco_core.nulls import Null, choose_null, null_distribution, p_values
 from nldisco_core.relations import copy_or_composite
 from nldisco_core.tuning import (
     Conditions,
@@ -22,7 +24,6 @@ from nldisco_core.tuning import (
     preferred_direction,
     resultant_length,
 )
-from nldisco_selectivity.comparison import with_comparison
 from nldisco_selectivity.config import SelectivityConfig
 from nldisco_selectivity.intervals import bootstrap_intervals
 from nldisco_selectivity.scores import Scores, large_enough, max_mcc, score
@@ -45,13 +46,16 @@ class Selectivity:
     - ``preferred`` is the condition with the largest MCC on the first split; the scores are those of this condition
     - ``p`` is the chance of ``max_mcc``, the largest MCC of all conditions, on the last split, against `n_shifts`
       relabellings of the kind that suits the variable (``null``, ``effective_shifts``)
-    - ``q`` is Benjamini-Hochberg per instance over the supported latents of all variables
+    - ``chosen`` marks what stands out on the first split, where ``max_mcc`` is held against 99 relabellings
+    - ``q`` is Benjamini-Hochberg per instance over the supported and chosen rows of all variables
+    - ``score`` is what the best of a control's latents are compared by: ``max_mcc``, and ``mcc`` of a condition
     - ``supported``: at least 50 active bins and 10 visits; ``n_active`` and ``n_visits`` are of the whole variable
     - ``resultant_length`` and ``preferred_direction`` (in the variable's own unit) are of the curve over 60 directions;
       ``mutual_information`` (bits) and ``stability`` are of the conditions
     - ``alone`` and ``beyond`` (bits per active bin, ``beyond_se``) say what the variable tells of held-out bins by
-      itself and beyond the other variables, and ``better_explained_by`` names the one that leaves nothing for this
-      variable to tell (`nldisco_selectivity.confounds.compare`; for supported latents unless p > .05)
+      itself and beyond the other variables of the data, mapped or not, and ``better_explained_by`` names the one that
+      leaves nothing for this variable to tell (`nldisco_core.comparison`; for supported latents unless p > .05): such a
+      mapping is not reported as found (`nldisco_core.discoveries.found`)
     - ``unit`` is the recorded unit that the latent follows most (``unit_correlation``, ``copy``, ``n_effective_units``)
 
     Arrays, columns as in `nldisco_core.tuning.rectified`, instances first: ``<variable>/curve`` over all bins and
@@ -83,11 +87,20 @@ class Selectivity:
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["instance", "latent"])
         table = _with_units(table, latents.main, data)
         if config.confounds and tables:
-            table, explained = with_comparison(task, table, [v.conditions for v in variables if not v.derived])
+            own = {variable.name: variable.conditions for variable in variables if not variable.derived}
+            table, explained = with_comparison(
+                table,
+                task,
+                data,
+                variables=every_variable(data, task.rows[config.splits[0]], own),
+                mapped=own,
+                splits=config.splits,
+            )
             notes += explained
         table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
         arrays = {f"{name}/{key}": values for name, of in found.items() for key, values in of.arrays.items()}
-        return MapperResult(table=_with_q(table, config.splits[-1]), arrays=arrays, notes=tuple(notes))
+        table, tested = with_q(table, split=config.splits[-1], n_shifts=config.n_shifts)
+        return MapperResult(table=table, arrays=arrays, notes=(*notes, *tested))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +124,7 @@ def _map_variable(task: Task, variable: Variable, seed: int) -> _Found:
         )
         for split, rows in task.rows.items()
     }
-    test, notes = _test(task, covariate, chosen, scores[config.splits[-1]], seed)
+    test, notes = _test(task, covariate, chosen, scores, seed)
     for split, of_split in scores.items():
         if config.n_bootstrap:
             of_split.by_condition.update(
@@ -132,39 +145,54 @@ def _map_variable(task: Task, variable: Variable, seed: int) -> _Found:
 
 
 def _test(
-    task: Task, covariate: Covariate, chosen: Conditions, scores: Scores, seed: int
+    task: Task, covariate: Covariate, chosen: Conditions, scores: Mapping[str, Scores], seed: int
 ) -> tuple[dict[str, Any], list[str]]:
     """Chance of the largest MCC on the last split, all columns at once; NaN, and a note, where the null is refused."""
-    tested = task.rows[task.config.splits[-1]]
-    null = choose_null(
-        covariate, task.data, usable=task.usable, tested=tested & (chosen.codes >= 0), seed=seed, blocks=task.blocks
-    )
-    undefined = np.full(len(scores.max_mcc), np.nan)
+    first, last = task.config.splits[0], task.config.splits[-1]
+    tested = scores[last]
+    null = _null(task, covariate, chosen, last, seed)
+    undefined = np.full(len(tested.max_mcc), np.nan)
     found: dict[str, Any] = {"p": undefined, "null_mean": undefined, "effective_shifts": null.effective_shifts}
     found["null"] = pd.array([null.name], dtype="string").repeat(len(undefined))
+    found["chosen"] = np.ones(len(undefined), dtype=bool)
     refusal = null.refusal
     if chosen.n_conditions < 2:
         refusal = "it has one value only"
-    elif not large_enough(scores.n_on).any():
+    elif not large_enough(tested.n_on).any():
         refusal = "no condition has 5 bins inside and 20 outside on the tested split"
     if refusal is not None:
         return found, [f"no p values: {refusal}"]
     if task.config.n_shifts == 0:
         return found, []
-    active = task.active[task.config.splits[-1]]
-    by_chance = null_distribution(
+    by_chance = _by_chance(task, chosen, null, last, task.config.n_shifts)
+    found["p"] = p_values(tested.max_mcc, by_chance)
+    found["null_mean"] = np.where(np.isnan(tested.max_mcc), np.nan, by_chance.mean(axis=0))
+    choosing = _null(task, covariate, chosen, first, seed)
+    if first != last and choosing.refusal is None:
+        n_draws = min(N_CHOOSING, task.config.n_shifts)
+        on_first = _by_chance(task, chosen, choosing, first, n_draws)
+        found["chosen"] = stands_out(p_values(scores[first].max_mcc, on_first), n_draws=n_draws)
+    return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
+
+
+def _null(task: Task, covariate: Covariate, chosen: Conditions, split: str, seed: int) -> Null:
+    """The null that suits the variable, for the bins of a split."""
+    tested = task.rows[split] & (chosen.codes >= 0)
+    return choose_null(covariate, task.data, usable=task.usable, tested=tested, seed=seed, blocks=task.blocks)
+
+
+def _by_chance(task: Task, chosen: Conditions, null: Null, split: str, n_draws: int) -> NDArray[np.float64]:
+    """(n_draws, n_columns) largest MCC on a split under the null."""
+    return null_distribution(
         null,
         max_mcc,
-        n_draws=task.config.n_shifts,
+        n_draws=n_draws,
         codes=chosen.codes,
         n_conditions=chosen.n_conditions,
-        tested=tested,
-        active_starts=active.starts,
-        active_rows=active.rows,
+        tested=task.rows[split],
+        active_starts=task.active[split].starts,
+        active_rows=task.active[split].rows,
     )
-    found["p"] = p_values(scores.max_mcc, by_chance)
-    found["null_mean"] = np.where(np.isnan(scores.max_mcc), np.nan, by_chance.mean(axis=0))
-    return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
 
 
 def _condition_rows(task: Task, chosen: Conditions, scores: Mapping[str, Scores]) -> pd.DataFrame:
@@ -189,6 +217,7 @@ def _condition_rows(task: Task, chosen: Conditions, scores: Mapping[str, Scores]
                     "n_on": found.n_on[visited[condition]],
                     "n_off": found.n_off[visited[condition]],
                     **values,
+                    "score": values["mcc"],
                     "supported": support,
                     "top": top,
                 }
@@ -233,6 +262,7 @@ def _whole_rows(
             "split": pd.array([split], dtype="string").repeat(len(instance)),
             "statistic": pd.array([STATISTIC], dtype="string").repeat(len(instance)),
             "max_mcc": found.max_mcc,
+            "score": found.max_mcc,
             "n_active": found.n_active,
             "n_visits": found.n_visits,
             "supported": (found.n_active >= MIN_ACTIVE) & (found.n_visits >= MIN_VISITS),
@@ -298,13 +328,3 @@ def _with_units(table: pd.DataFrame, space: LatentSpace, data: Binned) -> pd.Dat
     merged = table.loc[whole, ["instance", "latent"]].merge(copies, on=["instance", "latent"], how="left")
     merged.index = table.index[whole]
     return table.join(merged[["unit", "unit_correlation", "copy", "n_effective_units"]])
-
-
-def _with_q(table: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Benjamini-Hochberg per instance over the tested rows of supported latents, all variables together."""
-    if table.empty:
-        return table
-    family = table["condition"].isna() & (table["split"] == split) & table["supported"]
-    q = table.loc[family].groupby("instance")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
-    table["q"] = q.reindex(table.index).astype(np.float64)
-    return table

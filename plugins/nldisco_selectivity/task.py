@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nldisco_core.autocorrelation import detrended
 from nldisco_core.binned import Binned, Covariate
-from nldisco_core.columns import Columns
+from nldisco_core.columns import Columns, independent_stretches
+from nldisco_core.comparison import MAX_CONDITIONS
 from nldisco_core.errors import DataError
 from nldisco_core.latents import LatentSpace
 from nldisco_core.tuning import Conditions, conditions, halves, one_per_channel
@@ -19,9 +21,6 @@ from nldisco_selectivity.derived import around_event, conjunction
 from nldisco_selectivity.scores import Active
 
 __all__ = ["Task", "Variable", "variables_of"]
-
-MAX_CONDITIONS = 200
-STRETCH_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +74,7 @@ class Task(Columns):
             first_half={split: halves(mask, data)[0] for split, mask in columns.rows.items()},
             active={split: Active.of(columns.activations, mask) for split, mask in columns.rows.items()},
             segments=data.segments,
-            stretches=_stretches(data),
+            stretches=independent_stretches(data),
             blocks=None if config.blocks is None else _blocks(data, config.blocks),
             **vars(columns),
         )
@@ -83,14 +82,6 @@ class Task(Columns):
     def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
         """(n_instances, n_columns, …) of values for all columns of all instances."""
         return values.reshape(self.n_instances, len(self.latent), *values.shape[1:])
-
-
-def _stretches(data: Binned) -> NDArray[np.int32]:
-    """(n_bins,) stretches of at most 10 s, none of which goes beyond a trial, a gap or a split."""
-    new = np.diff(data.segments, prepend=-1).astype(bool) | np.diff(data.split, prepend=data.split[:1]).astype(bool)
-    begin = np.flatnonzero(new)
-    place = np.arange(data.n_bins) - np.repeat(begin, np.diff(np.append(begin, data.n_bins)))
-    return np.cumsum(new | (place % max(round(STRETCH_S / data.bin_s), 1) == 0)).astype(np.int32)
 
 
 def _blocks(data: Binned, name: str) -> NDArray[np.int64]:
@@ -109,12 +100,13 @@ def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
     """
     config, data = task.config, task.data
     names = data.covariate_names if config.variables is None else config.variables
-    for name in (*config.n_quantiles_of, *(name for pair in config.conjunctions for name in pair)):
+    for name in (*config.n_quantiles_of, *config.detrend, *(name for pair in config.conjunctions for name in pair)):
         data.covariate(name)  # an unknown name is an error
-    own = [covariate for name in names for covariate in one_per_channel(data.covariate(name))]
+    own = [covariate for name in names for covariate in one_per_channel(_detrended(task, name))]
     windows = [around_event(data, event, *window) for event, window in config.windows.items()]
     found: list[Variable] = []
-    notes = [
+    notes = [f"{name}: less the straight line through each session" for name in names if name in config.detrend]
+    notes += [
         f"{name}: not in session {', '.join(lacking)}, whose bins do not count"
         for name in names
         if (lacking := [session.session_id for session in data.sessions if name not in session.covariates])
@@ -127,12 +119,18 @@ def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
             notes.append(f"{covariate.name} is left out: {error}")
     for names_of_pair in config.conjunctions:
         try:
-            one, other = ((data.covariate(name), _cut(task, data.covariate(name))) for name in names_of_pair)
+            one, other = ((part, _cut(task, part)) for part in (_detrended(task, name) for name in names_of_pair))
             both = conjunction(one, other)
             found.append(Variable(covariate=both, conditions=_cut(task, both), derived=True))
         except DataError as error:
             notes.append(f"{' & '.join(names_of_pair)} is left out: {error}")
     return found, notes
+
+
+def _detrended(task: Task, name: str) -> Covariate:
+    """A variable of the data, less its trend where that is asked for."""
+    covariate = task.data.covariate(name)
+    return detrended(covariate, task.data) if name in task.config.detrend else covariate
 
 
 def _cut(task: Task, covariate: Covariate) -> Conditions:

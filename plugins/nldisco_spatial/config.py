@@ -26,8 +26,9 @@ class SpatialConfig(Config):
         the circle
     block_s : the maps of odd and of even blocks of this length (s) are compared for the stability
     n_shifts : relabellings drawn for each p; 0 for none
-    splits : bins that are scored. The grid score is tested where it is positive on the first; p are of the last.
-        ``all`` takes every bin, whatever its split
+    confounds : compare each mapping of a supported latent, unless its p is above .05, with the other variables
+    splits : bins that are scored. On the first the mappings that are worth a test are chosen, and the grid score is
+        tested where it is positive there; p are of the last. ``all`` takes every bin, whatever its split
     """
 
     variables: tuple[str, ...] | None = None
@@ -38,4 +39,5 @@ class SpatialConfig(Config):
     smooth_directions: float = Field(default=1.0, ge=0)
     block_s: float = Field(default=10.0, gt=0)
     n_shifts: int = Field(default=1000, ge=0)
+    confounds: bool = True
     splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)

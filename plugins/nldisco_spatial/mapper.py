@@ -13,10 +13,12 @@ from scipy import sparse
 
 from nldisco_core.binned import Binned, Covariate
 from nldisco_core.columns import Columns
+from nldisco_core.comparison import every_variable, with_comparison
+from nldisco_core.discoveries import N_CHOOSING, stands_out, with_q
 from nldisco_core.errors import DataError
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
-from nldisco_core.nulls import Null, benjamini_hochberg, choose_null, p_values
+from nldisco_core.nulls import Null, choose_null, p_values
 from nldisco_core.tuning import one_per_channel
 from nldisco_spatial.config import SpatialConfig
 from nldisco_spatial.measures import Direction, Measure, Position, Speed
@@ -39,7 +41,12 @@ class Spatial:
     - speeds (``absolute speed score``): ``speed_score``
     - ``p`` is of the statistic on the last split, against `n_shifts` relabellings of the kind that suits the variable
       (``null``, ``effective_shifts``); the grid score is tested where it is positive on the first split
-    - ``q`` is Benjamini-Hochberg per instance over all tested rows of supported latents
+    - ``chosen`` marks what stands out on the first split, where the statistic is held against 99 relabellings
+    - ``q`` is Benjamini-Hochberg per instance over all tested rows of supported latents that were chosen
+    - ``score`` is the statistic: what the best of a control's latents are compared by
+    - ``alone``, ``beyond``, ``beyond_se`` and ``better_explained_by`` hold each mapping against the other variables of
+      the data (`nldisco_core.comparison`, conditions as they are by default); what another one explains better is not
+      reported as found
     - ``supported``: at least 50 active bins and 10 visits (runs of active bins) where the variable is defined
 
     Arrays, columns as in `nldisco_core.tuning.rectified`, instances first, over all bins and once more as
@@ -76,7 +83,14 @@ class Spatial:
             arrays |= _arrays(task, covariate, measure)
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["instance", "latent"])
         table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
-        return MapperResult(table=_with_q(table), arrays=arrays, notes=tuple(notes))
+        if self.config.confounds and tables:
+            splits = self.config.splits
+            variables = every_variable(data, task.rows[splits[0]])
+            mapped = table["variable"].unique()
+            table, explained = with_comparison(table, task, data, variables=variables, mapped=mapped, splits=splits)
+            notes += explained
+        table, tested = with_q(table, split=self.config.splits[-1], n_shifts=self.config.n_shifts)
+        return MapperResult(table=table, arrays=arrays, notes=(*notes, *tested))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,24 +139,48 @@ def _measure(task: _Task, covariate: Covariate) -> Measure:
 
 def _table(task: _Task, covariate: Covariate, measure: Measure, seed: int) -> tuple[pd.DataFrame, str]:
     """One row per instance, column, split and statistic, and what there is to say of the test."""
+    first, last = task.config.splits[0], task.config.splits[-1]
     scores = {split: measure.scores(rows) for split, rows in task.rows.items()}
-    first, last = scores[task.config.splits[0]], scores[task.config.splits[-1]]
-    observed = measure.statistics(last, first)
-    tested = task.rows[task.config.splits[-1]]
-    null = choose_null(covariate, task.data, usable=task.usable, tested=tested & covariate.defined, seed=seed)
+    statistics = {split: measure.statistics(of_split, scores[first]) for split, of_split in scores.items()}
+    observed = statistics[last]
+    null = _null(task, covariate, last, seed)
     draws = 0 if null.refusal else task.config.n_shifts
-    chance = _by_chance(null, measure, tested, observed, draws)
+    chance = _by_chance(null, measure, task.rows[last], observed, draws)
+    on_first = {name: np.where(np.isnan(value), np.nan, statistics[first][name]) for name, value in observed.items()}
+    chosen = _chosen(task, covariate, measure, on_first, seed) if draws and first != last else {}
     parts = []
     for split, values in scores.items():
         shared = {**_columns(task), **values, **_support(task, task.rows[split] & covariate.defined)}
-        for statistic, value in observed.items():
-            row = pd.DataFrame(shared).assign(split=split, statistic=statistic, variable=covariate.name)
-            if split == task.config.splits[-1]:
+        for statistic, value in statistics[split].items():
+            row = pd.DataFrame(shared).assign(
+                split=split, statistic=statistic, variable=covariate.name, score=value, chosen=False
+            )
+            if split == last:
                 row = row.assign(null=null.name, effective_shifts=null.effective_shifts)
+                row = row.assign(chosen=chosen.get(statistic, True))
                 row = row.assign(**_p(value, chance[statistic])) if draws else row
             parts.append(row)
     said = f"p against {draws} {null.name}s, {null.effective_shifts:.0f} of them effectively independent"
     return pd.concat(parts, ignore_index=True), said if draws else f"no p values: {null.refusal or 'n_shifts is 0'}"
+
+
+def _null(task: _Task, covariate: Covariate, split: str, seed: int) -> Null:
+    """The null that suits the variable, for the bins of a split."""
+    tested = task.rows[split] & covariate.defined
+    return choose_null(covariate, task.data, usable=task.usable, tested=tested, seed=seed)
+
+
+def _chosen(
+    task: _Task, covariate: Covariate, measure: Measure, observed: Mapping[str, NDArray[np.float64]], seed: int
+) -> dict[str, NDArray[np.bool_]]:
+    """(n_columns,) what stands out on the first split, by statistic; nothing where there is no null for it."""
+    first = task.config.splits[0]
+    null = _null(task, covariate, first, seed)
+    if null.refusal is not None:
+        return {}
+    n_draws = min(N_CHOOSING, task.config.n_shifts)
+    chance = _by_chance(null, measure, task.rows[first], observed, n_draws)
+    return {name: stands_out(p_values(values, chance[name]), n_draws=n_draws) for name, values in observed.items()}
 
 
 def _columns(task: _Task) -> dict[str, NDArray[Any]]:
@@ -202,13 +240,3 @@ def _arrays(task: _Task, covariate: Covariate, measure: Measure) -> dict[str, ND
         }
         named |= {f"{covariate.name}/{array}": values for array, values in drawn.axes.items()}
     return named
-
-
-def _with_q(table: pd.DataFrame) -> pd.DataFrame:
-    """Benjamini-Hochberg per instance over the tested rows of supported latents, all variables together."""
-    if table.empty:
-        return table
-    family = table["p"].notna() & table["supported"]
-    q = table.loc[family].groupby("instance")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
-    table["q"] = q.reindex(table.index).astype(np.float64)
-    return table

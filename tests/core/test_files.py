@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nldisco_core.errors import DataError, RunError, SchemaTooNew
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
+from nldisco_core.session import IntervalTable
 
 
 def _same(first: Binned, second: Binned) -> None:
@@ -54,14 +56,31 @@ def test_binned_data_come_back_with_covariates_trials_and_statistics(tmp_path: P
 
 
 def test_unobserved_entries_come_back(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     data = toy_binned(n_bins=90)
     observed = np.random.default_rng(0).random(data.activity.shape) < 0.8
     data = replace(data, sessions=(replace(data.sessions[0], observed=observed),))
     files.write_binned(tmp_path / "binned", data, Preprocessing())
     back, _ = files.read_binned(tmp_path / "binned")
     np.testing.assert_array_equal(back.observed, observed)
+
+
+def test_turns_and_physical_units_of_trial_columns_come_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"start_s": [0.0, 1.0], "stop_s": [0.9, 1.9], "go_s": [0.2, 1.4], "angle": [10.0, 350.0]})
+    trials = IntervalTable(frame, events=("go_s",), periods={"angle": 360.0}, physical_units={"angle": "deg"})
+    data = toy_binned()
+    data = replace(data, sessions=(replace(data.sessions[0], trials=trials), *data.sessions[1:]))
+    files.write_binned(tmp_path / "binned", data, Preprocessing())
+    back = files.read_binned(tmp_path / "binned")[0].sessions[0].trials
+    assert back is not None
+    assert (back.periods, back.physical_units) == ({"angle": 360.0}, {"angle": "deg"})
+    assert back.events == ("go_s",)
+    about = files.read_json(tmp_path / "binned" / "binned.json")
+    for session in about["sessions"]:
+        del session["trial_columns"]  # as runs of before lack it
+    files.write_json(tmp_path / "binned" / "binned.json", about)
+    old = files.read_binned(tmp_path / "binned")[0].sessions[0].trials
+    assert old is not None
+    assert dict(old.periods) == {}
 
 
 @pytest.mark.parametrize("with_masks", [True, False])

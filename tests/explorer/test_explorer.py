@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 from nldisco_explorer import app, explore
-from nldisco_explorer.host import Tile, tiles_of
+from nldisco_explorer.host import Tile, offered
 from nldisco_explorer.links import start_place
 from nldisco_explorer.readings import readings
 from nldisco_explorer.server import ServeError, open_server
@@ -68,9 +68,13 @@ def failing_views(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     plugins.use(None)
 
 
+def every_tile(run: Run) -> list[Tile]:
+    return [Tile(view, run, Shell({run.name: run})) for view in offered()]
+
+
 @pytest.fixture
 def tiles(failing_views: None, written_run: Run) -> dict[str, Tile]:
-    made = {str(tile.panel.name): tile for tile in tiles_of(written_run)}
+    made = {str(tile.panel.name): tile for tile in every_tile(written_run)}
     for tile in made.values():
         tile.show(start_place(readings(written_run)).selection)
     return made
@@ -107,12 +111,12 @@ def test_view_that_failed_once_comes_back(tiles: dict[str, Tile], written_run: R
 def test_hidden_pages_compute_nothing(written_run: Run) -> None:
     shell = Shell({written_run.name: written_run})
     built = {name: page._tiles is not None for name, page in shell._pages.items()}
-    assert built == {"latent": True, "mappings": False, "overview": False}
-    shell.live.turn_to(page="overview")
+    assert [name for name, there in built.items() if there] == ["latent"]
+    shell.live.turn_to("overview")
     before = shell._pages["latent"]._tiles._drawn  # type: ignore[union-attr]  # built above
     shell.live.select(latent=8)
     assert shell._pages["latent"]._tiles._drawn == before  # type: ignore[union-attr]  # built above
-    shell.live.turn_to(page="latent")
+    shell.live.turn_to("latent")
     assert shell._pages["latent"]._tiles._drawn.latent == 8  # type: ignore[union-attr]  # built above
 
 
@@ -164,7 +168,7 @@ def test_another_run_is_opened_with_its_own_start(written_run: Run, bare_run: Ru
     shell = Shell({run.name: run for run in (written_run, bare_run)})
     shell._run_picker.value = bare_run.name
     assert shell.live.selection.run == bare_run.name
-    assert shell.live.place.mapper is None
+    assert shell.live.selection.mapper is None
 
 
 def test_bad_link_is_complained_of(written_run: Run) -> None:

@@ -103,7 +103,7 @@ def test_envelope_keeps_the_extremes_in_order() -> None:
 
 def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Readings) -> None:
     place = start_place(reads)
-    rows = ranked(reads, place)
+    rows = ranked(reads, place.selection)
     supported = rows["supported"].to_numpy(bool)
     assert not (np.diff(supported.astype(int)) > 0).any()
     table = reads.mapping("model", "selectivity").table
@@ -119,19 +119,19 @@ def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Re
 
 def test_signed_codes_rank_both_halves(reads: Readings) -> None:
     place = start_place(reads)
-    rows = ranked(reads, replace(place, selection=replace(place.selection, model="pca")))
+    rows = ranked(reads, replace(place.selection, model="pca"))
     assert len(rows) == 2 * 48
     assert set(rows["half"]) == {"+", "−"}
 
 
 def test_ranking_of_what_was_not_scored_is_empty(reads: Readings) -> None:
     place = start_place(reads)
-    assert len(ranked(reads, replace(place, selection=replace(place.selection, split="train")))) == 0
+    assert len(ranked(reads, replace(place.selection, split="train"))) == 0
 
 
 def test_evidence_warns_of_dead_dense_and_badly_supported_latents(reads: Readings) -> None:
     def warnings(latent: int) -> str:
-        return "; ".join(evidence(reads, chosen(latent=latent, split="test"), "selectivity").warnings)
+        return "; ".join(evidence(reads, chosen(latent=latent, split="test")).warnings)
 
     assert "dead" in warnings(47)
     assert "over half the time" in warnings(46)
@@ -139,7 +139,7 @@ def test_evidence_warns_of_dead_dense_and_badly_supported_latents(reads: Reading
 
 
 def test_evidence_names_the_best_supported_latent_of_any_control(reads: Readings) -> None:
-    found = evidence(reads, chosen(split="test"), "selectivity")
+    found = evidence(reads, chosen(split="test"))
     best = max(
         (float(rows["mutual_information"].max()), name)
         for name in ("pca", "random-encoder")

@@ -12,6 +12,7 @@ from scipy import stats
 from nldisco_core.binned import Binned, Covariate
 from nldisco_core.config import parse
 from nldisco_core.conformance.toys import toy_binned, toy_latents
+from nldisco_core.discoveries import found
 from nldisco_core.errors import ConfigError, DataError, IncompatibleData
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult
@@ -80,19 +81,55 @@ def test_dead_latent_has_no_score_at_all(result: MapperResult) -> None:
     assert not dead["supported"].any()
 
 
-def test_only_the_last_split_is_tested_and_only_supported_latents_are_called(result: MapperResult) -> None:
+def test_only_the_last_split_is_tested_and_only_supported_and_chosen_latents_are_called(result: MapperResult) -> None:
     assert whole(result, "heading", "train")["p"].isna().all()
-    tested = whole(result, "heading")
-    assert (tested["q"].notna() == (tested["supported"] & tested["p"].notna())).all()
+    for variable in ("heading", "speed", "side"):
+        tested = whole(result, variable)
+        assert (tested["q"].notna() == (tested["supported"] & tested["chosen"] & tested["p"].notna())).all()
 
 
-def test_q_is_benjamini_hochberg_over_all_variables_of_an_instance(result: MapperResult) -> None:
-    table = result.table
-    family = table[
-        (table["instance"] == 1) & table["condition"].isna() & (table["split"] == "test") & table["q"].notna()
-    ]
-    assert family["variable"].nunique() == 4
-    np.testing.assert_allclose(family["q"], stats.false_discovery_control(family["p"]))
+def test_planted_tuning_is_chosen_on_train_and_most_of_the_rest_is_not(result: MapperResult) -> None:
+    assert whole(result, "heading").query("latent < 6")["chosen"].all()
+    others = pd.concat([whole(result, variable).query("latent < 6") for variable in ("speed", "side", "place")])
+    assert others["chosen"].mean() < 0.4
+    assert any("stand out on the first split" in note for note in result.notes)
+
+
+def test_without_a_split_to_choose_on_every_supported_latent_is_tested(data: Binned) -> None:
+    rows = whole(mapped(data, splits=["all"], n_shifts=39), "speed", "all")
+    assert rows["chosen"].all()
+    assert (rows["q"].notna() == (rows["supported"] & rows["p"].notna())).all()
+
+
+def test_variable_that_drifts_has_a_p_once_its_trend_is_removed() -> None:
+    rng = np.random.default_rng(0)
+    drifting = 3 * np.linspace(-1, 1, 3000) + rng.standard_normal(3000)
+    data = with_covariate(
+        toy_binned(n_bins=3000, n_trials=100), Covariate(name="pupil", values=drifting, kind="linear")
+    )
+    refused = mapped(data, variables=["pupil"], n_shifts=39)
+    assert whole(refused, "pupil")["p"].isna().all()
+    assert any("remove the trend" in note for note in refused.notes)
+    level = mapped(data, variables=["pupil"], n_shifts=39, detrend=["pupil"])
+    assert whole(level, "pupil")["p"].notna().any()
+    assert "pupil: less the straight line through each session" in level.notes
+    with pytest.raises(DataError, match="did you mean 'pupil'"):
+        mapped(data, detrend=["pupils"])
+    with pytest.raises(DataError, match="linear variables only"):
+        mapped(data, detrend=["heading"])
+
+
+def test_a_mapping_is_compared_with_variables_that_were_not_asked_for(data: Binned) -> None:
+    heading = data.covariate("heading").values[:, 0]
+    noisy = np.cos(heading) + 0.5 * np.random.default_rng(0).standard_normal(len(heading))
+    both = with_covariate(data, Covariate(name="shadow", values=noisy, kind="linear"))
+    result = mapped(both, variables=["shadow"])
+    rows = whole(result, "shadow")
+    tuned = rows[rows["supported"] & (rows["p"] <= 0.05)]
+    assert len(tuned)
+    assert (tuned["better_explained_by"] == "heading").all()
+    assert not found(result.table).any()
+    assert found(mapped(both, variables=["shadow"], confounds=False).table).any()
 
 
 def test_preferred_condition_is_chosen_on_train_and_scored_on_test(result: MapperResult) -> None:
@@ -256,17 +293,17 @@ def test_conjunctions_and_windows_are_mapped_beside_the_variables(data: Binned) 
     (session,) = data.sessions
     frame = session.trials.frame.assign(cue_s=session.trials.frame["start_s"] + 0.4)
     trials = replace(session, trials=replace(session.trials, frame=frame, events=("cue_s",)))
-    found = mapped(
+    conjoined = mapped(
         replace(data, sessions=(trials,)),
         variables=["heading"],
         conjunctions=[["heading", "side"]],
         windows={"cue": [0.1, 0.3]},
         n_circular=6,
     )
-    assert set(found.table["variable"]) == {"heading", "heading & side", "around cue"}
-    assert set(whole(found, "around cue")["null"]) == {"within-trial shift"}
-    assert "-0.1 to 0.3 s" in set(found.table["condition"].dropna())
-    assert (whole(found, "heading & side").loc[0].loc[range(6), "p"] <= 0.05).all()
+    assert set(conjoined.table["variable"]) == {"heading", "heading & side", "around cue"}
+    assert set(whole(conjoined, "around cue")["null"]) == {"within-trial shift"}
+    assert "-0.1 to 0.3 s" in set(conjoined.table["condition"].dropna())
+    assert (whole(conjoined, "heading & side").loc[0].loc[range(6), "p"] <= 0.05).all()
     with pytest.raises(DataError, match="did you mean 'cue'"):
         mapped(replace(data, sessions=(trials,)), windows={"cu": [0.1, 0.3]})
 

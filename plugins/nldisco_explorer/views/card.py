@@ -39,8 +39,7 @@ class _CardTile:
     def show(self, selection: Selection) -> None:
         """Write the card of the selected latent."""
         reads = self._reads
-        mapper = next(iter(reads.mappers), None)
-        known = evidence(reads, selection, mapper)
+        known = evidence(reads, selection)
         provider = reads.run.part(selection.model).provider
         control = "" if selection.model == "model" else " (control)"
         parts = [provider + control, f"instance {selection.instance}"]

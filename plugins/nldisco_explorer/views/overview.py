@@ -21,7 +21,16 @@ from nldisco_explorer.figures import ACTIVATION, PALETTE, FigureTile, listed, nu
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
 
-__all__ = ["Comparison", "DataCard", "DensityHistogram", "ModelCard", "Quality", "TrainingCurves", "Verdict"]
+__all__ = [
+    "Comparison",
+    "DataCard",
+    "DensityHistogram",
+    "ModelCard",
+    "Quality",
+    "TrainingCurves",
+    "Verdict",
+    "WrittenTile",
+]
 
 QUALITY = {
     "r2": "R²",
@@ -35,8 +44,13 @@ QUALITY = {
 }
 
 
-class _WrittenTile:
-    """A live view of text that speaks of the run and not of a selection."""
+class WrittenTile:
+    """A live view of text that speaks of the run and not of a selection.
+
+    Parameters
+    ----------
+    content : HTML
+    """
 
     def __init__(self, content: str) -> None:
         self.panel: Any = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
@@ -59,7 +73,7 @@ class ModelCard:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> _WrittenTile:
+    def build(self, run: Run) -> WrittenTile:
         """A new tile."""
         space, record = run.latents.main, run.model.record
         levels = " < ".join(map(str, space.level_sizes)) if space.level_sizes else ""
@@ -82,7 +96,7 @@ class ModelCard:
         ]
         config = record.get("config", {})
         settings = ", ".join(f"{key} = {value}" for key, value in config.items()) if isinstance(config, dict) else ""
-        return _WrittenTile(_rows([*facts, ("Settings", settings)]))
+        return WrittenTile(_rows([*facts, ("Settings", settings)]))
 
 
 class DataCard:
@@ -92,7 +106,7 @@ class DataCard:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> _WrittenTile:
+    def build(self, run: Run) -> WrittenTile:
         """A new tile."""
         counts, card = run.counts, run.about.get("card", {})
         regions = readings(run).units["region"].value_counts() if counts.shares_units else pd.Series(dtype=int)
@@ -121,12 +135,10 @@ class DataCard:
                 f"normalising {done.normalise}",
             ),
             ("Splits", ", ".join(f"{name} {share(n / counts.n_bins)}" for name, n in splits if n)),
-            ("Variables", ", ".join(f"{name} ({counts.covariate(name).kind})" for name in counts.covariate_names)),
             ("Licence", card.get("licence", "")),
             ("Citation", card.get("citation", "")),
-            ("Warnings", " ".join(run.about.get("warnings", []))),
         ]
-        return _WrittenTile(_rows(facts))
+        return WrittenTile(_rows(facts))
 
 
 class Verdict:
@@ -137,7 +149,7 @@ class Verdict:
     needs: ClassVar[frozenset[str]] = frozenset()
     wide: ClassVar[bool] = True
 
-    def build(self, run: Run) -> _WrittenTile:
+    def build(self, run: Run) -> WrittenTile:
         """A new tile."""
         sentences = list(run.about.get("verdict", []))
         if not run.controls:
@@ -147,7 +159,7 @@ class Verdict:
         content = f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
         if notes := list(run.about.get("notes", [])):
             content += f"<details><summary>Notes of the models ({len(notes)})</summary>{_list(notes)}</details>"
-        return _WrittenTile(content)
+        return WrittenTile(content)
 
 
 def _list(sentences: Iterable[str]) -> str:
@@ -162,7 +174,7 @@ class Quality:
     needs: ClassVar[frozenset[str]] = frozenset({"metrics"})
     wide: ClassVar[bool] = True
 
-    def build(self, run: Run) -> _WrittenTile:
+    def build(self, run: Run) -> WrittenTile:
         """A new tile."""
         table, split = _reported(run.metrics)
         columns = [name for name in QUALITY if name in table and table[name].notna().any()]
@@ -174,7 +186,7 @@ class Quality:
             body += f'<tr class="{"own" if model == "model" else "control"}"><td>{html.escape(called)}</td>{cells}</tr>'
         n_instances = table.groupby("model")["instance"].nunique().max()
         note = f"<p>{split} bins, deepest level; mean, with lowest and highest of up to {n_instances} instances.</p>"
-        return _WrittenTile(
+        return WrittenTile(
             f'{note}<div class="scroll"><table><thead><tr><th scope="col">model</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
@@ -188,11 +200,11 @@ class Comparison:
     needs: ClassVar[frozenset[str]] = frozenset({"metrics", "mapping"})
     wide: ClassVar[bool] = True
 
-    def build(self, run: Run) -> _WrittenTile:
+    def build(self, run: Run) -> WrittenTile:
         """A new tile."""
         blocks = printable(comparison(Findings.of(run)), {"model": run.model.provider})
         written = [_table(title, table) for title, table in blocks.items() if title != "reconstruction"]
-        return _WrittenTile("<p>test bins; mean, with lowest and highest instance.</p>" + "".join(written))
+        return WrittenTile("<p>test bins; mean, with lowest and highest instance.</p>" + "".join(written))
 
 
 def _table(title: str, table: pd.DataFrame) -> str:

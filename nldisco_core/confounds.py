@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from nldisco_core.counting import compiled, count_active
 from nldisco_core.splits import spread_rows
 from nldisco_core.tuning import Conditions
-from nldisco_selectivity.scores import Active
 
 __all__ = ["MOST_OTHERS", "Compared", "Part", "compare"]
 
@@ -33,12 +33,28 @@ class Part:
 
     Attributes
     ----------
-    active : active bins of every column on these rows
     rows : (n_rows,) which rows
+    starts, active_rows : (n_columns + 1,) and (n_active,) active bins of every column on these rows, see
+        `nldisco_core.counting`
     """
 
-    active: Active
     rows: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    active_rows: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, activations: sparse.csc_array, rows: NDArray[np.bool_]) -> Part:
+        """These rows of (n_rows, n_columns) activations."""
+        keep = rows[activations.indices]
+        return cls(
+            rows=rows,
+            starts=np.concatenate([[0], np.cumsum(keep)])[activations.indptr].astype(np.int64),
+            active_rows=activations.indices[keep].astype(np.int32, copy=False),
+        )
+
+    def counts(self, codes: NDArray[np.int32], n_conditions: int) -> NDArray[np.int64]:
+        """(n_columns, n_conditions) active bins by the condition of each row, -1 for none."""
+        return count_active(self.starts, self.active_rows, codes, n_conditions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,13 +129,13 @@ class _Levels:
         codes = [np.where(c.codes < 0, c.n_conditions, c.codes) + edge for c, edge in zip(chosen, edges, strict=False)]
         return cls(codes=np.stack(codes, axis=1).astype(np.int32), edges=edges)
 
-    def counts(self, active: Active, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def counts(self, part: Part, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(n_columns, n_levels) active bins among these rows."""
         masked = np.where(rows[:, None], self.codes, -1)
         n_levels = int(self.edges[-1])
         return sum(
-            (count_active(active.starts, active.rows, np.ascontiguousarray(codes), n_levels) for codes in masked.T),
-            start=np.zeros((active.n_columns, n_levels), dtype=np.int64),
+            (part.counts(np.ascontiguousarray(codes), n_levels) for codes in masked.T),
+            start=np.zeros((len(part.starts) - 1, n_levels), dtype=np.int64),
         )
 
 
@@ -128,7 +144,7 @@ def _strongest(variables: Mapping[str, Conditions], fit: Part) -> list[str]:
     gains = {}
     for name, conditions in variables.items():
         codes = np.where(fit.rows, conditions.codes, -1)
-        hits = count_active(fit.active.starts, fit.active.rows, codes, conditions.n_conditions)
+        hits = fit.counts(codes, conditions.n_conditions)
         n_on = np.bincount(codes[codes >= 0], minlength=conditions.n_conditions)
         expected = n_on * hits.sum(axis=1, keepdims=True) / max(n_on.sum(), 1)
         gains[name] = float((hits * np.log((hits + PRIOR) / (expected + PRIOR))).sum())
@@ -168,7 +184,7 @@ class _Bins:
     levels : conditions of the variables
     cells, exposure : (n_cells, n_variables) combinations of conditions that occur in the bins to fit, and bins of each
     counts : (n_columns, n_levels) active bins of each condition in the bins to fit
-    held_out : active bins; of them those in `place` count
+    held_out : where columns are active; of these bins those in `place` count
     place : (n_rows,) number of a row among those held out, -1 for the others
     codes, block : (n_held_out, n_variables) and (n_held_out,) conditions and stretch of each bin held out
     """
@@ -177,7 +193,7 @@ class _Bins:
     cells: NDArray[np.int32]
     exposure: NDArray[np.int64]
     counts: NDArray[np.int64]
-    held_out: Active
+    held_out: Part
     place: NDArray[np.int64]
     codes: NDArray[np.int32]
     block: NDArray[np.int64]
@@ -192,8 +208,8 @@ class _Bins:
             levels=levels,
             cells=cells,
             exposure=exposure,
-            counts=levels.counts(fit.active, fit_rows),
-            held_out=held_out.active,
+            counts=levels.counts(fit, fit_rows),
+            held_out=held_out,
             place=np.where(test_rows, np.cumsum(test_rows) - 1, -1),
             codes=levels.codes[test_rows],
             block=np.unique(blocks[test_rows], return_inverse=True)[1],
@@ -202,7 +218,7 @@ class _Bins:
     @property
     def comparable(self) -> NDArray[np.bool_]:
         """(n_columns,) columns that are active on both sides."""
-        seen = np.concatenate([[0], np.cumsum(self.place[self.held_out.rows] >= 0)])[self.held_out.starts]
+        seen = np.concatenate([[0], np.cumsum(self.place[self.held_out.active_rows] >= 0)])[self.held_out.starts]
         return np.asarray((np.diff(seen) > 0) & self.counts.any(axis=1))
 
     def likelihood(self, column: int, used: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -211,7 +227,8 @@ class _Bins:
         rate = of_levels[: edges[1]].sum() / self.exposure.sum()
         factors = _factors(self.cells, self.exposure, of_levels, edges, used, rate)
         log_rate = np.log(rate) + np.log(factors)[self.codes[:, used]].sum(axis=1)
-        active = self.place[self.held_out.rows[self.held_out.starts[column] : self.held_out.starts[column + 1]]]
+        starts = self.held_out.starts
+        active = self.place[self.held_out.active_rows[starts[column] : starts[column + 1]]]
         active = active[active >= 0]
         expected = np.bincount(self.block, weights=np.exp(log_rate))
         seen = np.bincount(self.block[active], weights=log_rate[active], minlength=len(expected))

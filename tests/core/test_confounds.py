@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from nldisco_selectivity.config import SelectivityConfig
-from nldisco_selectivity.confounds import PRIOR, Compared, Part, _factors, compare
-from nldisco_selectivity.mapper import Selectivity
-from nldisco_selectivity.scores import Active
 from scipy import optimize, sparse
 
-from nldisco_core import plugins
-from nldisco_core.binned import Binned, Covariate
-from nldisco_core.binning import bin_session
-from nldisco_core.latents import Latents, LatentSpace
-from nldisco_core.splits import assign_splits
+from nldisco_core.binned import Covariate
+from nldisco_core.confounds import PRIOR, Compared, Part, _factors, compare
 from nldisco_core.tuning import conditions
 
 N_BINS = 12_000
@@ -24,7 +17,7 @@ def compared(activity: np.ndarray, variables: dict[str, np.ndarray], wanted: str
     fit = np.arange(len(activity)) % 200 < 120
     activations = sparse.csc_array(activity)
     columns = np.ones(activity.shape[1], dtype=bool)
-    parts = [Part(active=Active.of(activations, rows), rows=rows) for rows in (fit, ~fit)]
+    parts = [Part.of(activations, rows) for rows in (fit, ~fit)]
     blocks = (np.arange(len(activity)) // 40).astype(np.int32)
     return compare(cut, fit=parts[0], held_out=parts[1], blocks=blocks, wanted={wanted: columns})[wanted]
 
@@ -104,31 +97,3 @@ def test_factors_are_the_maximum_of_the_penalised_likelihood() -> None:
     best = optimize.minimize(loss, np.zeros(7), tol=1e-12).x
     found = _factors(cells, exposure, counts, edges, np.array([True, True]), rate)
     np.testing.assert_allclose(np.log(found)[cells].sum(axis=1), best[cells].sum(axis=1), atol=1e-3)
-
-
-def test_simulated_heading_cells_are_no_position_latents_on_a_real_walk() -> None:
-    """Behaviour of the bundled recording; the cells know heading only, or position only."""
-    dataset = plugins.make("dataset", "head-direction", {})
-    session = dataset.load(dataset.session_ids()[0])
-    binned = bin_session(session, bin_s=0.05, epoch="wake", signals=("head_direction", "position"))
-    data = assign_splits(Binned(sessions=(binned,), bin_s=0.05, activity_kind="counts"), by="blocks")
-    rng, n_cells = np.random.default_rng(0), 10
-    heading = np.nan_to_num(data.covariate("head_direction").values)
-    place = np.nan_to_num(data.covariate("position").values)
-    centres = place[rng.choice(np.flatnonzero(data.covariate("position").defined), n_cells)]
-    headed = np.exp(rng.uniform(1, 8, n_cells) * (np.cos(heading - rng.random(n_cells) * 2 * np.pi) - 1))
-    placed = np.exp(-np.square(place[:, None] - centres).sum(axis=2) / 2 / 0.08**2)
-    counts = rng.poisson(0.02 + np.concatenate([headed, placed], axis=1)).astype(np.float32)
-    space = LatentSpace(
-        codes=(sparse.csc_array(counts),), session_ids=(binned.session_id,), row_offsets=data.row_offsets
-    )
-    table = Selectivity(SelectivityConfig(n_shifts=0)).map(Latents.of(space), data, seed=0).table
-    rows = table[table["condition"].isna() & (table["split"] == "test") & table["supported"]]
-    explained = rows.set_index(["variable", "latent"])["better_explained_by"]
-    of_heading, of_place = range(n_cells), range(n_cells, 2 * n_cells)
-    position = explained["position"]
-    assert (position.loc[position.index.isin(of_heading)] == "head_direction").all()
-    assert position.loc[position.index.isin(of_place)].isna().mean() >= 0.8
-    headed_rows = explained["head_direction"]
-    assert headed_rows.loc[headed_rows.index.isin(of_heading)].isna().all()
-    assert min(position.index.isin(cells).sum() for cells in (of_heading, of_place)) >= 8

@@ -1,0 +1,192 @@
+"""What test bins say of planned hypotheses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nldisco_core.nulls import benjamini_hochberg
+from nldisco_core.preregistration import Hypothesis, Preregistration
+from nldisco_core.runs import ModelPart, Run
+
+__all__ = ["judge"]
+
+
+def judge(plan: Preregistration, run: Run) -> pd.DataFrame:
+    """One row per hypothesis, from the mappings of a run that were made as planned.
+
+    Returns
+    -------
+    DataFrame
+        hypothesis, mapper, variable, statistic, expect, instance, latent and sign (null where the test is of all
+        latents together); ``found`` (the score that was foretold, as text) and ``as_expected``; ``observed`` (the
+        statistic), null, null_mean, p and ``q`` (Benjamini-Hochberg over the hypotheses that could be tested), alpha;
+        ``best_control`` and ``best_control_observed``, the best any supported latent of a control does; ``n_agreeing``
+        of ``n_instances`` in which p <= alpha and the score is as expected; ``verdict``, and ``reason`` where it is not
+        ``confirmed``: ``not confirmed``, ``not testable`` or ``not as planned``
+    """
+    rows = [_judged(hypothesis, plan, run) for hypothesis in plan.hypotheses]
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table["q"] = benjamini_hochberg(table["p"].to_numpy(np.float64))
+    table["verdict"], table["reason"] = zip(*(_verdict(row) for row in table.to_dict("records")), strict=True)
+    kinds = {"latent": "Int32", "sign": "int8", "instance": "int32", "as_expected": "bool"}
+    return table.drop(columns="failure").astype(kinds)
+
+
+_COLUMNS = [
+    *("hypothesis", "mapper", "variable", "statistic", "expect", "instance", "latent", "sign", "found", "as_expected"),
+    *("observed", "null", "null_mean", "p", "alpha", "best_control", "best_control_observed", "n_agreeing"),
+    *("n_instances", "failure"),
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tested:
+    """The row that decides on a hypothesis in one instance, and the column of its statistic; or why there is none."""
+
+    row: pd.Series[Any] | None = None
+    failure: tuple[str, str] | None = None
+
+    def p(self) -> float:
+        return np.nan if self.row is None else float(self.row["p"])
+
+
+def _judged(hypothesis: Hypothesis, plan: Preregistration, run: Run) -> dict[str, Any]:
+    table = _rows_of(run.model, hypothesis)
+    splits = plan.mappers[hypothesis.mapper].get("splits", ["test"])
+    instances = sorted(table["instance"].unique())
+    found = {instance: _tested(hypothesis, table[table["instance"] == instance], splits) for instance in instances}
+    missing = f"instance {hypothesis.instance}" if instances else hypothesis.variable
+    chosen = found.get(
+        hypothesis.instance, _Tested(failure=("not testable", f"{hypothesis.mapper} has no scores of {missing}"))
+    )
+    agreeing = [one for one in found.values() if one.p() <= plan.alpha and _as_expected(hypothesis, one)]
+    about: dict[str, Any] = {
+        "hypothesis": hypothesis.name,
+        "mapper": hypothesis.mapper,
+        "variable": hypothesis.variable,
+        "expect": hypothesis.expect,
+        "instance": hypothesis.instance,
+        "sign": hypothesis.sign,
+        "alpha": plan.alpha,
+        "as_expected": _as_expected(hypothesis, chosen),
+        "n_agreeing": len(agreeing),
+        "n_instances": len(instances),
+        "failure": chosen.failure,
+        "p": np.nan,
+    }
+    if chosen.row is None:
+        return about
+    row = chosen.row
+    expected = row.get(hypothesis.expectation.column)
+    control, best = _best_control(run, hypothesis, row, splits[-1])
+    return about | {
+        "statistic": row["statistic"],
+        "latent": row["latent"],
+        "sign": row["sign"],
+        "found": expected if isinstance(expected, str) else f"{expected:.4g}" if expected is not None else None,
+        "observed": _sizes(row.to_frame().T).iloc[0],
+        "null": row.get("null"),
+        "null_mean": row["null_mean"],
+        "p": np.nan if chosen.failure else chosen.p(),
+        "best_control": control,
+        "best_control_observed": best,
+    }
+
+
+def _rows_of(part: ModelPart, hypothesis: Hypothesis) -> pd.DataFrame:
+    """Scores of the whole variable by the statistic of a hypothesis."""
+    table = part.mapping(hypothesis.mapper).table
+    table = table[(table["variable"] == hypothesis.variable) & table["condition"].isna() & table["statistic"].notna()]
+    statistic = hypothesis.statistic or next(iter(table["statistic"]), None)
+    return table[table["statistic"] == statistic]
+
+
+def _tested(hypothesis: Hypothesis, table: pd.DataFrame, splits: list[str]) -> _Tested:
+    """The row on the last split; where no latent is named, that of the latent that the first split speaks for."""
+    column, last = hypothesis.expectation.column, table[table["split"] == splits[-1]]
+    if not len(last):
+        return _Tested(failure=("not testable", f"{hypothesis.mapper} has no {splits[-1]} scores of the variable"))
+    if column not in last:
+        return _Tested(failure=("not testable", f"there is no score {column}"))
+    if last["latent"].isna().all():
+        return _with_failure(last.iloc[0], hypothesis)
+    latent, sign = hypothesis.latent, int(hypothesis.sign)
+    if latent is None and len(splits) == 1:
+        return _Tested(failure=("not testable", f"there are {splits[0]} scores only to choose a latent on; name it"))
+    if latent is None:
+        first = table[(table["split"] == splits[0]) & _supported(table)]
+        expected = first[first[column].map(hypothesis.expectation.met).astype(bool)]
+        if not len(expected):
+            return _Tested(failure=("not confirmed", f"no supported latent is as expected on {splits[0]} bins"))
+        best = expected.loc[_sizes(expected).idxmax()]
+        latent, sign = int(best["latent"]), int(best["sign"])
+    row = last[(last["latent"] == latent) & (last["sign"] == sign)]
+    return _with_failure(row.iloc[0], hypothesis) if len(row) else _Tested(failure=("not testable", "no such latent"))
+
+
+def _with_failure(row: pd.Series[Any], hypothesis: Hypothesis) -> _Tested:
+    if row.get("supported") is not None and not row["supported"]:
+        return _Tested(row=row, failure=("not testable", "under 50 active bins or 10 visits on these bins"))
+    if pd.isna(row["p"]):
+        return _Tested(row=row, failure=("not testable", "the null offers no p value for it"))
+    null = row.get("null")
+    if hypothesis.null is not None and isinstance(null, str) and null != hypothesis.null:
+        return _Tested(row=row, failure=("not as planned", f"{hypothesis.null} was planned, {null} was used"))
+    return _Tested(row=row)
+
+
+def _as_expected(hypothesis: Hypothesis, tested: _Tested) -> bool:
+    row = tested.row
+    return row is not None and hypothesis.expectation.met(row[hypothesis.expectation.column])
+
+
+def _verdict(row: dict[str, Any]) -> tuple[str, str]:
+    if row["failure"] is not None:
+        verdict, reason = row["failure"]
+        return verdict, reason
+    misses = []
+    if row["q"] > row["alpha"]:
+        misses.append(f"q is {row['q']:.3g}, above {row['alpha']:g}")
+    if not row["as_expected"]:
+        misses.append(f"expected {row['expect']}, found {row['found']}")
+    return ("not confirmed", "; ".join(misses)) if misses else ("confirmed", "")
+
+
+def _supported(table: pd.DataFrame) -> pd.Series[bool]:
+    if "supported" not in table:
+        return pd.Series(True, index=table.index)
+    return table["supported"].astype("boolean").fillna(False).astype(bool)
+
+
+def _sizes(table: pd.DataFrame) -> pd.Series[float]:
+    """What the statistic of some rows is; -inf where it is not defined, so that it is never the best.
+
+    The score it is about is the one with the longest name that its words end with: ``knn r2`` is about ``r2``,
+    ``absolute speed score`` about the size of ``speed_score``.
+    """
+    words = str(table["statistic"].iloc[0]).replace(" ", "_")
+    fitting = (name for name in map(str, table.columns) if words == name or words.endswith(f"_{name}"))
+    column = max(fitting, key=len, default=None)
+    if column is None:
+        return pd.Series(-np.inf, index=table.index)
+    values = table[column].astype("float64")
+    return (values.abs() if words.startswith("absolute_") else values).fillna(-np.inf)
+
+
+def _best_control(
+    run: Run, hypothesis: Hypothesis, tested: pd.Series[Any], split: str
+) -> tuple[str | None, float | None]:
+    """The control that does best by the same statistic on the same bins, and what it does."""
+    scores: dict[str, float] = {}
+    for name, part in run.controls.items():
+        if hypothesis.mapper in part.mappings:
+            table = _rows_of(part, hypothesis.model_copy(update={"statistic": str(tested["statistic"])}))
+            table = table[(table["split"] == split) & _supported(table)]
+            scores |= {name: float(_sizes(table).max())} if len(table) else {}
+    known = {name: score for name, score in scores.items() if np.isfinite(score)}
+    best = max(known, key=lambda name: known[name], default=None)
+    return (None, None) if best is None else (best, known[best])

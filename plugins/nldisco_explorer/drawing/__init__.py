@@ -1,0 +1,1 @@
+"""Panels drawn on a canvas: what they hold, and the script that draws them."""

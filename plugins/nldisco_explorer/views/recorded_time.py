@@ -1,0 +1,130 @@
+"""Tiles of the Overview page that draw the time that was recorded, and list gaps and what was odd."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from bokeh.models import FixedTicker, Range1d
+from numpy.typing import NDArray
+
+from nldisco_core.binned import SPLITS, Binned, BinnedSession
+from nldisco_core.runs import Run
+from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, NEUTRAL, PALETTE, FigureTile, number, plain_figure, share
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.views.overview import WrittenTile
+from nldisco_explorer.views.recording import StillTile, legend_above
+
+__all__ = ["RecordedTime", "RecordingWarnings"]
+
+COLUMNS = 1000
+"""Columns that a session's time is drawn in."""
+
+_SPLIT_COLOURS = (ACTIVATION, PALETTE[2], BEHAVIOUR)
+
+Floats = NDArray[np.float64]
+
+
+class RecordedTime:
+    """View: how long each session is, where its bins lie, and which split they are of."""
+
+    title: ClassVar[str] = "Recorded time, gaps and splits"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> FigureTile:
+        """A new tile."""
+        return _TimeTile(readings(run))
+
+
+class _TimeTile(StillTile):
+    def __init__(self, reads: Readings) -> None:
+        data = reads.run.counts
+        length_s = max(float(s.start_ns[-1] - s.start_ns[0]) * 1e-9 + data.bin_s for s in data.sessions)
+        n_sessions = len(data.sessions)
+        drawn = plain_figure(
+            height=80 + 26 * n_sessions,
+            x_range=Range1d(0, length_s),
+            y_range=Range1d(n_sessions, 0),
+            x_label="time from the first bin (s)",
+        )
+        drawn.ygrid.visible = False
+        drawn.yaxis.ticker = FixedTicker(ticks=[row + 0.5 for row in range(n_sessions)])
+        drawn.yaxis.major_label_overrides = {row + 0.5: f"{row + 1}" for row in range(n_sessions)}
+        drawn.yaxis.axis_label = "session"
+        spans = pd.DataFrame(
+            [(row, *span) for row, session in enumerate(data.sessions) for span in _spans(session, data.bin_ns)],
+            columns=["row", "left", "right", "split"],
+        )
+        for code, name in (*enumerate(SPLITS), (-1, "no split")):
+            own = spans[spans["split"] == code]
+            if len(own):
+                drawn.quad(
+                    left=own["left"], right=own["right"], top=own["row"] + 0.15, bottom=own["row"] + 0.85,
+                    fill_color=NEUTRAL if code < 0 else _SPLIT_COLOURS[code], line_color=None, legend_label=name,
+                )  # fmt: skip
+        legend_above(drawn, shown=len(spans) > 0)
+        super().__init__(drawn)
+        self.say(*(_time_in_words(session, data.bin_ns) for session in data.sessions[:4]))
+
+
+def _spans(session: BinnedSession, bin_ns: int) -> Iterator[tuple[float, float, int]]:
+    """Start, stop (s from the first bin) and split of each run of columns that hold bins of one split."""
+    start_ns = session.start_ns - session.start_ns[0]
+    length_ns = int(start_ns[-1]) + bin_ns
+    column = start_ns * COLUMNS // length_ns
+    split = np.full(COLUMNS, -2, dtype=np.int64)  # -2 holds no bin
+    split[column] = session.split
+    wide = np.flatnonzero(split == -2)  # a column narrower than a bin belongs to the bin that it lies in
+    row = np.searchsorted(start_ns, wide * length_ns // COLUMNS, side="right") - 1
+    inside = start_ns[row] + bin_ns > wide * length_ns // COLUMNS
+    split[wide[inside]] = session.split[row[inside]]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(split)) + 1, [COLUMNS]])
+    for first, stop in pairwise(edges.tolist()):
+        if split[first] != -2:
+            yield first * length_ns / COLUMNS * 1e-9, stop * length_ns / COLUMNS * 1e-9, int(split[first])
+
+
+def _pauses_s(session: BinnedSession, bin_ns: int) -> Floats:
+    """Time without bins between bins that follow each other (s)."""
+    between = np.diff(session.start_ns) - bin_ns
+    return np.asarray(between[between > 0] * 1e-9, dtype=np.float64)
+
+
+def _time_in_words(session: BinnedSession, bin_ns: int) -> str:
+    pauses = _pauses_s(session, bin_ns)
+    gaps = f"{len(pauses)} gaps, the longest {number(float(pauses.max()))} s" if len(pauses) else "no gap"
+    return f"{session.session_id}: {number(session.n_bins * bin_ns * 1e-9 / 60)} min in bins, {gaps}."
+
+
+class RecordingWarnings:
+    """View: gaps between bins, entries that were not observed, and what loading and binning found odd."""
+
+    title: ClassVar[str] = "Gaps and warnings"
+    page: ClassVar[str] = "overview"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> WrittenTile:
+        """A new tile."""
+        items = [*_gap_sentences(run.counts), *map(str, run.about.get("warnings", []))]
+        if not items:
+            return WrittenTile("<p>No gap, every unit observed throughout, and nothing odd was found.</p>")
+        return WrittenTile(f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>")
+
+
+def _gap_sentences(data: Binned) -> Iterator[str]:
+    for session in data.sessions:
+        pauses = _pauses_s(session, data.bin_ns)
+        if len(pauses):
+            total = f"{number(float(pauses.sum()))} s in all, the longest {number(float(pauses.max()))} s"
+            yield f"{session.session_id}: {len(pauses)} gaps between bins, {total}."
+        if session.observed is not None:
+            n_units = int((~session.observed.all(axis=0)).sum())
+            missing = share(1 - float(session.observed.mean()))
+            yield f"{session.session_id}: {n_units} units not observed throughout; {missing} of entries are masked."
