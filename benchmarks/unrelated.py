@@ -106,18 +106,24 @@ def drifting(rng: Random) -> Recording:
     return _signal(_wanders(rng) + trend, lambda: _wanders(rng) + trend)
 
 
-def drifting_detrended(rng: Random) -> Recording:
-    """The same after the trend was taken from the variable (option ``detrend``)."""
-    found = drifting(rng)
-    values = detrended(found.covariate, found.data)
-    return _signal(values.values[:, 0], found.latent)
-
-
 def drifting_slowly(rng: Random) -> Recording:
-    """A slow drift that is no straight line, the same in both: half a wave of any phase to two waves."""
-    time = np.linspace(0, 2 * np.pi, N_BINS)
-    drift = np.sqrt(2) * np.sin(rng.uniform(0.5, 2) * time + rng.uniform(0, 2 * np.pi))
-    return _signal(_wanders(rng) + 0.7 * drift, lambda: _wanders(rng) + 0.7 * drift)
+    """Slow waves in both, half a wave to two waves through the session, each of its own length and phase."""
+
+    def wave() -> Series:
+        time = np.linspace(0, 2 * np.pi, N_BINS)
+        return np.asarray(np.sin(rng.uniform(0.5, 2) * time + rng.uniform(0, 2 * np.pi)))
+
+    return _signal(_wanders(rng) + wave(), lambda: _wanders(rng) + wave())
+
+
+def _without_drift(made: Callable[[Random], Recording]) -> Callable[[Random], Recording]:
+    """The same sessions after drift was taken from the variable (option ``detrend``)."""
+
+    def make(rng: Random) -> Recording:
+        found = made(rng)
+        return _signal(detrended(found.covariate, found.data).values[:, 0], found.latent)
+
+    return make
 
 
 def _of_trials(rng: Random, label: NDArray[np.int64], blocks: NDArray[np.int64] | None) -> Recording:
@@ -200,8 +206,9 @@ def heading(rng: Random) -> Recording:
 SCENARIOS: dict[str, Callable[[Random], Recording]] = {
     "continuous": continuous,
     "continuous, both drift": drifting,
-    "continuous, both drift, detrended": drifting_detrended,
-    "continuous, both drift, no straight line": drifting_slowly,
+    "continuous, both drift, detrended": _without_drift(drifting),
+    "continuous, slow waves in both": drifting_slowly,
+    "continuous, slow waves in both, detrended": _without_drift(drifting_slowly),
     "condition of trials": trials,
     "conditions in named blocks": known_blocks,
     "conditions that repeat": short_blocks,

@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 
 from nldisco_core.ablation import latent_metrics
+from nldisco_core.absorption import absorption
 from nldisco_core.binned import SPLITS, Binned
+from nldisco_core.comparison import every_variable
+from nldisco_core.contributions import attributed_units, co_activity, contributing_units, region_weights
 from nldisco_core.cosmoothing import co_smoothing
+from nldisco_core.dominance import single_unit_dominance
 from nldisco_core.fidelity import fidelity
 from nldisco_core.histograms import weight_histogram
-from nldisco_core.interfaces import Dictionary, LatentModel
+from nldisco_core.interfaces import Attributes, Dictionary, LatentModel
 from nldisco_core.latents import Latents
 from nldisco_core.metrics import evaluate
+from nldisco_core.neighbours import coactive_neighbours, dictionary_neighbours, families, family_counts
 from nldisco_core.relations import (
     activation_match,
     activation_match_null,
@@ -28,6 +33,7 @@ from nldisco_core.relations import (
 __all__ = ["Assessment", "assess"]
 
 N_DRAWS = 100
+FAMILY_DRAWS = 5
 DRAWN_LATENTS = 12_800
 """Latents that are matched in all draws of a null together: large dictionaries need fewer draws for one median."""
 
@@ -44,7 +50,9 @@ class Assessment:
         ``co_smoothing_bits`` or ``co_smoothing_r2``
     units : that of `evaluate`, with the scores of each unit as left out and its spectral fidelity
     tables : further tables by name: ``latent_metrics``, ``example_metrics``, ``spectra``, ``weight_histogram``,
-        ``stability``, ``seed_match`` (one row) and ``copies``, without those that do not apply
+        ``stability``, ``seed_match`` (one row); ``copies`` with what silencing a unit leaves (`copy_or_composite`,
+        `single_unit_dominance`), ``contributions``, ``attribution``, ``region_weights``; ``neighbours``, ``families``,
+        ``family_counts`` and ``absorption``; without those that do not apply
     """
 
     summary: pd.DataFrame
@@ -81,6 +89,8 @@ def assess(
         "example_metrics": scored.examples,
         "spectra": scored.spectra,
         **_relations(latents, data, dictionary, split, seed),
+        **_behind(model, latents, data, dictionary, split),
+        **_between(latents, data, dictionary, split, seed),
     }
     deepest = latents.main.n_levels - 1
     for frame in (_strict(alive), _typical(scored.examples, scored.units)):
@@ -138,9 +148,6 @@ def _relations(
     space = latents.main
     rows = data.split == SPLITS.index(split)
     tables = {} if dictionary is None else {"weight_histogram": weight_histogram(dictionary)}
-    if data.shares_units:
-        of_all_units = dictionary is not None and dictionary.unit_ids == (tuple(data.units["id"]),)
-        tables["copies"] = copy_or_composite(space, data, dictionary=dictionary if of_all_units else None, rows=rows)
     if space.n_instances < 2:
         return tables
     signed = space.code_kind == "signed"
@@ -168,4 +175,43 @@ def _relations(
             "activation_null_shifted": float(np.median(shifted)),
         }
     )
+    return tables
+
+
+def _behind(
+    model: LatentModel | None, latents: Latents, data: Binned, dictionary: Dictionary | None, split: str
+) -> dict[str, pd.DataFrame]:
+    """Which units stand behind each latent."""
+    if not data.shares_units:
+        return {}
+    space, rows = latents.main, data.split == SPLITS.index(split)
+    of_all_units = dictionary is not None and dictionary.unit_ids == (tuple(data.units["id"]),)
+    copies = copy_or_composite(space, data, dictionary=dictionary if of_all_units else None, rows=rows)
+    tables = {"contributions": contributing_units(co_activity(space, data, rows=rows), data.units)}
+    if dictionary is not None:
+        tables["region_weights"] = region_weights(dictionary, data.units)
+    if isinstance(model, Attributes):
+        tables["attribution"] = attributed_units(model.attribution(latents, data, rows=rows))
+    if model is not None:
+        left = single_unit_dominance(model, latents, data, rows=rows)
+        copies = copies.merge(left, on=["instance", "latent"], validate="one_to_one")
+    return {**tables, "copies": copies}
+
+
+def _between(
+    latents: Latents, data: Binned, dictionary: Dictionary | None, split: str, seed: int
+) -> dict[str, pd.DataFrame]:
+    """How the latents of one instance relate to each other."""
+    space, rows = latents.main, data.split == SPLITS.index(split)
+    near = [coactive_neighbours(space, rows=rows)]
+    if dictionary is not None:
+        near.insert(0, dictionary_neighbours(dictionary, absolute=space.code_kind == "signed"))
+    tables = {"neighbours": pd.concat(near, ignore_index=True)}
+    if space.n_levels > 1:
+        tables["families"] = families(space, rows=rows)
+        tables["family_counts"] = family_counts(space, n_draws=FAMILY_DRAWS, seed=seed, rows=rows)
+        train = data.split == SPLITS.index("train")
+        variables = every_variable(data, train).values()
+        taken_over = [absorption(space, cut, rows=rows, chosen_on=train) for cut in variables]
+        tables["absorption"] = pd.concat(taken_over, ignore_index=True) if taken_over else pd.DataFrame()
     return tables

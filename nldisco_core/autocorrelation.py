@@ -1,4 +1,4 @@
-"""How long a variable remembers itself, the stretches of a session that are long beside that, and straight trends."""
+"""How long a variable remembers itself, the stretches of a session that are long beside that, and slow drift."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ __all__ = [
 
 BLOCK_TIMES = 20
 N_STRETCHES = (32, 16, 8, 4, 2)
+N_SLOW = 4
+"""Half waves through a session, up to two whole ones, that count as drift."""
 
 
 def autocorrelation_time(values: NDArray[np.float64]) -> float:
@@ -72,10 +74,11 @@ def trend_share(series: NDArray[np.float64]) -> float:
 
 
 def detrended(covariate: Covariate, data: Binned) -> Covariate:
-    """A linear variable less the straight line through it (least squares), session by session.
+    """A linear variable less its slow drift, session by session.
 
-    The line runs over the bins where the variable is defined, laid end to end as `nldisco_core.nulls.circular_shift`
-    takes them. The mean of each session stays, so that values keep their meaning.
+    Drift is a straight line and the first `N_SLOW` cosines of the discrete cosine transform (least squares) over the
+    bins where the variable is defined, laid end to end as `nldisco_core.nulls.circular_shift` takes them. The mean of
+    each session stays, so that values keep their meaning.
 
     Raises
     ------
@@ -83,15 +86,21 @@ def detrended(covariate: Covariate, data: Binned) -> Covariate:
         The variable is not linear.
     """
     if covariate.kind != "linear":
-        raise DataError(f"{covariate.name!r} is {covariate.kind}; a trend can be removed from linear variables only")
+        raise DataError(f"{covariate.name!r} is {covariate.kind}; drift can be removed from linear variables only")
     values = np.array(covariate.values, dtype=np.float64)
     for start, stop in pairwise(data.row_offsets.tolist()):
         rows = np.flatnonzero(covariate.defined[start:stop]) + start
-        time = np.arange(len(rows)) - (len(rows) - 1) / 2
-        spread = np.square(time).sum()
-        if spread > 0:
-            values[rows] -= np.outer(time, time @ values[rows] / spread)
+        if len(rows) > N_SLOW + 1:
+            drift = _drift(len(rows))
+            values[rows] -= drift @ (drift.T @ values[rows])
     return replace(covariate, values=values)
+
+
+def _drift(n_samples: int) -> NDArray[np.float64]:
+    """(n_samples, 1 + N_SLOW) a straight line and the slowest cosines over so many samples, orthonormal, mean zero."""
+    turn = np.pi * (np.arange(n_samples) + 0.5) / n_samples
+    waves = np.column_stack([turn, np.cos(np.outer(turn, np.arange(1, N_SLOW + 1)))])
+    return np.linalg.qr(waves - waves.mean(axis=0))[0]
 
 
 def stretches(series: NDArray[np.float64]) -> tuple[list[slice], float]:

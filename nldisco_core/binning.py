@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -63,7 +63,7 @@ def bin_session(
     table = _trial_table(session, trials, only_trials=only_trials)
     gridded = grid_activity(session, bin_s=bin_s, epoch=epoch)
     grid, activity, observed = gridded.grid, gridded.values, gridded.observed
-    warnings: list[str] = []
+    warnings = [*_too_narrow(session, bin_s)]
     derived: list[Covariate | None] = []
     trial = np.full(grid.n_bins, NO_TRIAL, dtype=np.int32)
     if table is not None:
@@ -126,6 +126,18 @@ def bin_sessions(
             f"sessions hold activity of different kinds ({', '.join(sorted(set(kinds)))}); choose sessions of one kind"
         )
     return Binned(sessions=tuple(binned), bin_s=bin_s, activity_kind=kinds[0] if kinds else "counts")
+
+
+def _too_narrow(session: Session, bin_s: float) -> Iterator[str]:
+    """A sentence where bins are shorter than the sampling period of continuous activity."""
+    if session.traces is None or len(session.traces.times_s) < 2:
+        return
+    period_s = float(np.median(np.diff(session.traces.times_s)))
+    if period_s > 1.01 * bin_s:
+        yield (
+            f"activity is sampled every {period_s:.4g} s, bins of {bin_s:g} s hold a sample or repeat one; "
+            f"set bin.bin_s to {period_s:.4g} or more"
+        )
 
 
 def _trial_table(session: Session, trials: str | None, *, only_trials: bool) -> IntervalTable | None:

@@ -17,6 +17,7 @@ import click
 
 from nldisco_core import plugins
 from nldisco_core.apply_command import apply_command
+from nldisco_core.dataset_commands import datasets, echo_columns
 from nldisco_core.errors import ConfigError, NLDiscoError, PluginNotFound, unknown_name
 from nldisco_core.preregistration_commands import open_command, plan_command
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main", "show_run"]
 
-_LARGEST_COUNT = 1000  # from here on, a number given for sessions is an id such as 20090912
-_DATASET_OF_PATHS = "files"  # looked up by name like any other: no plugin is imported for it
 RUNS_DIR = click.option(
     "--runs-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -135,7 +134,7 @@ def list_plugins(name: str | None, check: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        _echo_columns(rows, ("kind", "name", "plugin", "distribution", "version", "state", "summary"))
+        echo_columns(rows, ("kind", "name", "plugin", "distribution", "version", "state", "summary"))
     if check and any(row["state"] != "ok" for row in rows):
         raise click.exceptions.Exit(1)
 
@@ -187,84 +186,6 @@ def _state(listed: plugins.Listed) -> str:
     except NLDiscoError as error:
         return f"BROKEN {error}"
     return "ok"
-
-
-@cli.group("datasets", invoke_without_command=True)
-@click.pass_context
-def datasets(ctx: click.Context) -> None:
-    """List the datasets there are, or show one."""
-    if ctx.invoked_subcommand is None:
-        rows = [
-            {"name": listed.name, "summary": listed.provider.summary, "plugin": listed.plugin.name}
-            for listed in plugins.registry().providers("dataset")
-        ]
-        _echo_columns(rows, ("name", "summary", "plugin"))
-
-
-@datasets.command("show")
-@click.argument("name_or_path")
-@click.option("--path", type=click.Path(path_type=Path), help="File or folder, for datasets that take one.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting of the dataset by dotted key, such as dataset.layout=recording.toml.",
-)
-def show_dataset(name_or_path: str, path: Path | None, assignments: tuple[str, ...]) -> None:
-    """Print the card of a dataset by name, or of the recordings at a path, and what each session holds."""
-    from nldisco_core.recording_card import card_lines, recording_card
-
-    dataset = _shown(name_or_path, path, assignments)
-    card = dataset.card()
-    for field in ("title", "species", "area", "licence", "citation", "source", "left_out", "description"):
-        if getattr(card, field):
-            click.echo(f"{field.replace('_', ' '):12} {getattr(card, field)}")
-    for session_id in dataset.session_ids():
-        click.echo()
-        for line in card_lines(recording_card(dataset.load(session_id))):
-            click.echo(line)
-
-
-@datasets.command("get")
-@click.argument("name")
-@click.option("--subject", help="Only sessions of this animal.")
-@click.option("--sessions", help="The first so many, or ids with commas between. [default: those usually wanted]")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting, such as dataset.dandiset=000140."
-)
-def get_dataset(name: str, subject: str | None, sessions: str | None, assignments: tuple[str, ...]) -> None:
-    """Fetch the files of dataset NAME from its archive into the cache, going on where an earlier fetch stopped."""
-    from nldisco_core.interfaces import Downloads
-    from nldisco_core.monitoring import byte_bar
-
-    of_subject = () if subject is None else (f"dataset.subject={json.dumps(subject.lower())}",)
-    dataset = _shown(name, None, (*assignments, *of_subject))
-    if not isinstance(dataset, Downloads):
-        raise ConfigError(f"dataset {name!r} has nothing to fetch: it is bundled, simulated or read from a path")
-    wanted: Sequence[str] | int | None = sessions and [part.strip() for part in sessions.split(",")]
-    if sessions is not None and sessions.isdecimal() and int(sessions) < _LARGEST_COUNT:
-        wanted = int(sessions)
-    with byte_bar(name) as tell:
-        paths = dataset.fetch(wanted, tell)
-    for path in paths:
-        click.echo(path)
-
-
-def _shown(name_or_path: str, path: Path | None, assignments: tuple[str, ...]) -> Any:
-    """The dataset of that name; where there is none and a file or folder of that name, the recordings in it."""
-    from nldisco_core.config import parse_assignments
-
-    settings = parse_assignments(assignments)
-    unused = [key for key in settings if key != "dataset"]
-    if unused or not isinstance(settings.get("dataset", {}), dict):
-        raise ConfigError(f"{', '.join(unused) or 'dataset'}: only --set dataset.KEY=VALUE can be given here")
-    known = [listed.name for listed in plugins.registry().providers("dataset")]
-    name, found = name_or_path, Path(name_or_path)
-    if name not in known and found.exists():
-        name, path = _DATASET_OF_PATHS, found
-    given = {} if path is None else {"path": str(path)}
-    return plugins.make("dataset", name, {**given, **settings.get("dataset", {})})
 
 
 def _settings_options(command: Any) -> Any:
@@ -417,7 +338,7 @@ def list_all_runs(runs_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif rows:
-        _echo_columns(rows, ("name", "status", "dataset", "model", "mappers"))
+        echo_columns(rows, ("name", "status", "dataset", "model", "mappers"))
     else:
         click.echo(f"No runs in {runs_dir}. Make one with `nldisco demo` or `nldisco run`.")
 
@@ -496,14 +417,8 @@ def show_run(run: Run, *, as_json: bool = False) -> None:
         click.echo(textwrap.fill(f"note: {note}", width=110, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def _echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> None:
-    widths = {column: max([len(column), *(len(row[column]) for row in rows)]) for column in columns}
-    click.echo("  ".join(column.upper().ljust(widths[column]) for column in columns).rstrip())
-    for row in rows:
-        click.echo("  ".join(row[column].ljust(widths[column]) for column in columns).rstrip())
-
-
 cli.add_command(apply_command)
+cli.add_command(datasets)
 cli.add_command(plan_command)
 cli.add_command(open_command)
 

@@ -1,8 +1,8 @@
 """Which units stand behind each latent: decoder weights by region, and who is active when it is.
 
-Activity is compared as z-scores over the chosen bins. Bins of one trial, or of one stretch of ten seconds, are no
-independent observations, so every mean comes with two standard errors: one over active bins, which is too small, and
-one over these blocks, which is the one to read.
+Activity is compared as z-scores over the chosen bins. Bins that follow each other are no independent observations, so
+every mean comes with two standard errors: one over active bins, which is too small, and one over trials or stretches of
+ten seconds, which is the one to read.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nldisco_core.binned import NO_TRIAL, Binned
+from nldisco_core.binned import Binned
+from nldisco_core.columns import independent_stretches
 from nldisco_core.errors import IncompatibleData
-from nldisco_core.interfaces import Dictionary
+from nldisco_core.interfaces import Attribution, Dictionary
 from nldisco_core.latents import LatentSpace
-from nldisco_core.relations import chosen_rows
+from nldisco_core.relations import chosen_rows, ratio
 from nldisco_core.row_blocks import stacked_activity, stacked_observed
 from nldisco_core.session import read_only
 
-__all__ = ["CoActivity", "activity_blocks", "co_activity", "contributing_units", "region_weights"]
+__all__ = [
+    "CoActivity",
+    "attributed_units",
+    "co_activity",
+    "contributing_units",
+    "region_weights",
+]
 
-BLOCK_S = 10.0
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 512
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -45,9 +51,9 @@ class CoActivity:
         where the unit is constant
     sem_bins : standard error over bins, ``sd / sqrt(n_bins)`` with n - 1 in the variance, as if bins were independent;
         NaN for fewer than two
-    sem_blocks : standard error over blocks g of `activity_blocks` with sums S_g of n_g active bins, that of a ratio of
-        means: ``sqrt(G / (G - 1) sum_g (S_g - mean_z n_g)²) / n_bins`` (Cochran, Sampling Techniques, 1977, section
-        6.3), G blocks with an active bin; NaN for fewer than two
+    sem_blocks : standard error over the blocks g of `nldisco_core.columns.independent_stretches`, with sums S_g of n_g
+        active bins, that of a ratio of means: ``sqrt(G / (G - 1) sum_g (S_g - mean_z n_g)²) / n_bins`` (Cochran,
+        Sampling Techniques, 1977, section 6.3), G blocks with an active bin; NaN for fewer than two
     n_bins, n_blocks : what these are taken over
     unit_ids : (n_units,) ids
     """
@@ -62,21 +68,6 @@ class CoActivity:
     def __post_init__(self) -> None:
         for name in ("mean_z", "sem_bins", "sem_blocks", "n_bins", "n_blocks"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
-
-
-def activity_blocks(data: Binned) -> NDArray[np.int64]:
-    """(n_bins,) number of the block of each bin, ascending: whole trials; outside of trials stretches of at most 10 s.
-
-    No block goes on across a gap between bins outside of trials, or into another session.
-    """
-    trial, session = data.trial, data.session_of_bin
-    new = (np.diff(trial, prepend=trial[:1]) != 0) | (np.diff(session, prepend=session[:1]) != 0)
-    free = trial == NO_TRIAL
-    new |= free & (np.diff(data.segments, prepend=0) != 0)
-    first = np.flatnonzero(new | (np.arange(len(new)) == 0))
-    place = np.arange(len(new)) - np.repeat(first, np.diff(np.append(first, len(new))))
-    new |= free & (place > 0) & (place % max(round(BLOCK_S / data.bin_s), 1) == 0)
-    return np.cumsum(new).astype(np.int64)
 
 
 def co_activity(space: LatentSpace, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> CoActivity:
@@ -99,7 +90,7 @@ def co_activity(space: LatentSpace, data: Binned, *, rows: NDArray[np.bool_] | N
             f"latents of {space.n_rows} rows for {data.n_bins} bins; give the bins they were made of"
         )
     chosen = np.flatnonzero(chosen_rows(space, rows))
-    parts = list(_parts(chosen, activity_blocks(data)[chosen]))
+    parts = list(_parts(chosen, independent_stretches(data)[chosen]))
     scale = _Scale.of(data, [part for part, _ in parts])
     sums = [_Sums.zeros(space.n_latents, data.n_units) for _ in range(space.n_instances)]
     codes = [_active(space, instance) for instance in range(space.n_instances)]
@@ -151,6 +142,36 @@ def contributing_units(found: CoActivity, units: pd.DataFrame, *, n_units: int =
     return joined.sort_values(["instance", "latent"], kind="stable", ignore_index=True)
 
 
+def attributed_units(found: Attribution, *, n_units: int = 5) -> pd.DataFrame:
+    """The units that drive each latent most, and at which lag.
+
+    Returns
+    -------
+    DataFrame
+        One row per (instance, latent, rank): ``unit``; ``attribution``, gradient times input summed over lags, by which
+        units are ranked; ``lag_s``, the lag of the largest single one (s), and ``at_lag``, its attribution;
+        ``n_examples``. Latents without examples have no rows.
+    """
+    summed = found.values.sum(axis=3)
+    order = np.argsort(-summed, axis=2, kind="stable")[..., :n_units]
+    instance, latent, rank = (axis.ravel() for axis in np.indices(order.shape))
+    place = (instance, latent, order.ravel())
+    lag = np.nan_to_num(found.values[place], nan=-np.inf).argmax(axis=1)
+    table = pd.DataFrame(
+        {
+            "instance": instance.astype(np.int32),
+            "latent": latent.astype(np.int32),
+            "rank": (rank + 1).astype(np.int32),
+            "unit": pd.array(found.unit_ids, dtype="string").take(place[2]),
+            "attribution": summed[place],
+            "lag_s": np.asarray(found.lags_s)[lag],
+            "at_lag": found.values[(*place, lag)],
+            "n_examples": found.n_examples[instance, latent],
+        }
+    )
+    return table[table["attribution"].notna()].reset_index(drop=True)
+
+
 def region_weights(dictionary: Dictionary, units: pd.DataFrame) -> pd.DataFrame:
     """Decoder weights of each latent by the region of the units they point at.
 
@@ -194,18 +215,14 @@ def region_weights(dictionary: Dictionary, units: pd.DataFrame) -> pd.DataFrame:
                     "region": pd.array([name], dtype="string").repeat(len(instance)),
                     "n_units": len(inside),
                     "mean_weight": weights[:, :, inside].mean(axis=(2, 3)).ravel(),
-                    "share": _share(power[:, :, inside].sum(axis=2), total),
+                    "share": ratio(power[:, :, inside].sum(axis=2), total, empty=np.nan).ravel(),
                     "strongest_unit": pd.array(np.asarray(ids, dtype=object)[best.ravel()], dtype="string"),
-                    "strongest_share": _share(strongest, total),
+                    "strongest_share": ratio(strongest, total, empty=np.nan).ravel(),
                 }
             )
         )
     joined = pd.concat(tables, ignore_index=True)
     return joined.sort_values(["instance", "latent"], kind="stable", ignore_index=True)
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)).ravel()
 
 
 def _active(space: LatentSpace, instance: int) -> sparse.csr_array:
@@ -216,7 +233,7 @@ def _active(space: LatentSpace, instance: int) -> sparse.csr_array:
     return sparse.csr_array(shape, shape=active.shape)
 
 
-def _parts(chosen: Counts, block: Counts) -> Iterator[tuple[Counts, Counts]]:
+def _parts(chosen: Counts, block: NDArray[np.int32]) -> Iterator[tuple[Counts, NDArray[np.int32]]]:
     """Rows and their blocks, whole blocks of about `ROWS_AT_ONCE` rows together."""
     start = 0
     for end in (np.flatnonzero(np.diff(block, append=-1)) + 1).tolist():
@@ -277,28 +294,25 @@ class _Sums:
     def zeros(cls, n_latents: int, n_units: int) -> _Sums:
         return cls(**{name: np.zeros((n_latents, n_units)) for name in cls.__dataclass_fields__})
 
-    def add(self, active: sparse.csr_array, block: Counts, z: Floats, seen: Floats) -> None:
+    def add(self, active: sparse.csr_array, block: NDArray[np.int32], z: Floats, seen: Floats) -> None:
         """Add rows (n_rows, n_latents) of whole blocks."""
         by_latent = active.tocsc()
         latent = np.repeat(np.arange(active.shape[1]), np.diff(by_latent.indptr))
-        pair_of = block[by_latent.indices]
-        first = np.flatnonzero((np.diff(latent, prepend=-1) != 0) | (np.diff(pair_of, prepend=-1) != 0))
-        if not len(first):
-            return
+        in_block = block[by_latent.indices]
+        first = np.flatnonzero((np.diff(latent, prepend=-1) != 0) | (np.diff(in_block, prepend=-1) != 0))
         ends = np.append(first, len(latent)).astype(by_latent.indptr.dtype)
         pairs = sparse.csr_array((by_latent.data, by_latent.indices, ends), shape=(len(first), len(block)))
-        held, start = np.unique(latent[first], return_index=True)
-        n, total, squares = pairs @ seen, pairs @ z, pairs @ (z * z)
-        for name, values in (
-            ("n", n),
-            ("n_blocks", n > 0),
-            ("z", total),
-            ("z_squared", squares),
-            ("block_z_squared", total * total),
-            ("block_z_n", total * n),
-            ("block_n_squared", n * n),
-        ):
-            getattr(self, name)[held] += np.add.reduceat(values.astype(np.float64), start, axis=0)
+        bounds = np.searchsorted(latent[first], np.arange(active.shape[1] + 1)).astype(by_latent.indptr.dtype)
+        places = np.arange(len(first), dtype=bounds.dtype)
+        of_latent = sparse.csr_array((np.ones(len(first)), places, bounds), shape=(active.shape[1], len(first)))
+        n, total = pairs @ seen, pairs @ z
+        self.n[:] += of_latent @ n
+        self.n_blocks[:] += of_latent @ (n > 0).astype(np.float64)
+        self.z[:] += of_latent @ total
+        self.z_squared[:] += by_latent.T @ (z * z)
+        self.block_n_squared[:] += of_latent @ (n * n)
+        self.block_z_n[:] += of_latent @ (total * n)
+        self.block_z_squared[:] += of_latent @ np.square(total, out=total)
 
     def finished(self, varies: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """The arrays of `CoActivity` of this instance; NaN for units that do not vary."""

@@ -48,7 +48,7 @@ def with_q(table: pd.DataFrame, *, split: str, n_shifts: int) -> tuple[pd.DataFr
     notes = []
     if tested.any():
         notes.append(
-            f"q over the {family.sum()} of {tested.sum()} supported mappings that stood out where they were chosen"
+            f"q over the {family.sum()} of {tested.sum()} supported mappings that stand out on the first split"
         )
     largest = int(table.loc[family].groupby("instance").size().max()) if family.any() else 0
     if largest > Q_LEVEL * (n_shifts + 1):

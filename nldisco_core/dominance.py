@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
-from nldisco_core.binned import Binned
-from nldisco_core.contributions import activity_blocks
+from nldisco_core.binned import NO_TRIAL, Binned
+from nldisco_core.columns import independent_stretches
 from nldisco_core.errors import IncompatibleData
 from nldisco_core.interfaces import Attributes, LatentModel
 from nldisco_core.latents import Latents, LatentSpace
-from nldisco_core.relations import chosen_rows, copy_or_composite
+from nldisco_core.relations import chosen_rows, copy_or_composite, ratio
 
 __all__ = ["MAX_BINS", "silence", "single_unit_dominance", "strongest_units"]
 
@@ -24,6 +26,7 @@ MAX_BINS = 64
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Key = tuple[int, int]
+Codes = NDArray[Any] | sparse.csc_array
 
 
 def silence(data: Binned, unit: int) -> Binned:
@@ -76,11 +79,11 @@ def single_unit_dominance(
     ``remaining = sum_t a'_t / sum_t a_t`` over up to `MAX_BINS` of the latent's active bins, a' with the unit silenced:
     1 where the unit does not matter, 0 where nothing is left, above 1 where the unit held the latent down. A latent
     with a threshold can need several units at once and fall silent without any one of them: little left says that the
-    latent rests on the unit, and `nldisco_core.relations.copy_or_composite` whether it follows it.
+    latent rests on the unit, and `nldisco_core.relations.copy_or_composite` whether it follows it. Signed codes are
+    active where they are above zero.
 
-    Latents that share a unit share one encoding. A model that reads more than the bin itself is given the whole blocks
-    (`nldisco_core.contributions.activity_blocks`) that these bins lie in, and bins it does not speak of there are left
-    out.
+    Latents that share a unit share one encoding. A model that reads more than the bin itself is given the whole trials,
+    or the stretches of at most 10 s, that these bins lie in, and bins it does not speak of there are left out.
 
     Parameters
     ----------
@@ -111,11 +114,14 @@ def single_unit_dominance(
             "for each"
         )
     left = np.zeros((4, *units.shape))  # activation and active bins before, and after
-    chosen = chosen_rows(space, rows)
+    codes, chosen = _deepest(space), chosen_rows(space, rows)
     for unit in np.unique(units[units >= 0]):
-        picked = {(i, j): _picked(space, i, j, chosen) for i, j in np.argwhere(units == unit)}
-        for key, pair in _silenced(model, space, data, int(unit), picked).items():
-            left[:, *key] = [sum_of(values) for values in pair for sum_of in (np.sum, np.count_nonzero)]
+        picked = {(i, j): _picked(codes[i], j, chosen) for i, j in np.argwhere(units == unit)}
+        given = _given(model, space, data, list(picked.values()))
+        if not given.any():
+            continue
+        for key, pair in _silenced(model, codes, data, int(unit), picked, given).items():
+            left[:, *key] = [sum_of(values) for values in pair for sum_of in (np.sum, _n_above)]
     before, n_before, after, n_after = left
     instance, latent = (axis.ravel() for axis in np.indices(units.shape))
     ids = data.units["id"].to_numpy(dtype=object)
@@ -124,52 +130,64 @@ def single_unit_dominance(
             "instance": instance.astype(np.int32),
             "latent": latent.astype(np.int32),
             "silenced": pd.Series(ids[units.ravel()], dtype="string").where(n_before.ravel() > 0),
-            "remaining": _share(after, before),
-            "remaining_active": _share(n_after, n_before),
+            "remaining": ratio(after, before, empty=np.nan).ravel(),
+            "remaining_active": ratio(n_after, n_before, empty=np.nan).ravel(),
             "n_silenced": n_before.ravel().astype(np.int64),
         }
     )
 
 
-def _silenced(
-    model: LatentModel, space: LatentSpace, data: Binned, unit: int, picked: Mapping[Key, Counts]
-) -> dict[Key, tuple[Floats, Floats]]:
-    """Activations of some latents at their picked rows, as they were and with one unit silenced; the first not zero."""
+def _given(model: LatentModel, space: LatentSpace, data: Binned, picked: list[Counts]) -> NDArray[np.bool_]:
+    """(n_bins,) bins to encode again: those picked, and around them what a model reads beside them."""
     wanted = np.zeros(data.n_bins, dtype=bool)
-    for at in picked.values():
-        wanted[at] = True
-    if not wanted.any():
-        return {}
-    reads_more = model.requirements.example != "bin" or space.defined is not None
-    if reads_more:
-        block = activity_blocks(data)
-        wanted = np.isin(block, block[wanted])
-    part = data.rows(wanted)
+    wanted[np.concatenate(picked)] = True
+    if model.requirements.example == "bin" and space.defined is None:
+        return wanted
+    whole = np.where(data.trial == NO_TRIAL, -independent_stretches(data), data.segments)
+    return np.isin(whole, whole[wanted])
+
+
+def _silenced(
+    model: LatentModel,
+    codes: list[Codes],
+    data: Binned,
+    unit: int,
+    picked: Mapping[Key, Counts],
+    given: NDArray[np.bool_],
+) -> dict[Key, tuple[Floats, Floats]]:
+    """Activations of some latents at their picked rows, as they were, above zero, and with one unit silenced."""
+    part = data.rows(given)
     after = model.transform(silence(part, unit)).main
-    before = model.transform(part).main if reads_more else None
-    place = np.cumsum(wanted) - 1
+    silenced = _deepest(after)
+    known = after.defined  # a window that begins before its trial or stretch is not given whole
+    place = np.cumsum(given) - 1
     found = {}
-    for key, at in picked.items():
-        old = _values(space, *key)[at] if before is None else _values(before, *key)[place[at]]
-        found[key] = (old[old != 0], _values(after, *key)[place[at]][old != 0])
+    for (i, j), at in picked.items():
+        at = at if known is None else at[known[place[at]]]
+        old = _values(codes[i], j)[at]
+        found[i, j] = (old[old > 0], _values(silenced[i], j)[place[at]][old > 0])
     return found
 
 
-def _picked(space: LatentSpace, instance: int, latent: int, chosen: NDArray[np.bool_]) -> Counts:
+def _deepest(space: LatentSpace) -> list[Codes]:
+    """Per instance the (n_rows, n_latents) activations at the deepest level."""
+    return [(space.csc if space.is_sparse else space.dense)(instance) for instance in range(space.n_instances)]
+
+
+def _picked(codes: Codes, latent: int, chosen: NDArray[np.bool_]) -> Counts:
     """Up to `MAX_BINS` of the chosen rows in which a latent is active, spread evenly."""
-    rows = np.flatnonzero(chosen & (_values(space, instance, latent) != 0))
+    rows = np.flatnonzero(chosen & (_values(codes, latent) > 0))
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_BINS)).astype(np.int64)]
 
 
-def _values(space: LatentSpace, instance: int, latent: int) -> Floats:
-    """(n_rows,) activations of one latent at the deepest level."""
-    if isinstance(space.codes, np.ndarray):
-        return space.codes[instance, :, latent].astype(np.float64)
-    code, values = space.codes[instance], np.zeros(space.n_rows)
-    own = slice(code.indptr[latent], code.indptr[latent + 1])
-    values[code.indices[own]] = code.data[own]
+def _values(codes: Codes, latent: int) -> Floats:
+    """(n_rows,) activations of one latent."""
+    if isinstance(codes, np.ndarray):
+        return codes[:, latent].astype(np.float64)
+    values, own = np.zeros(codes.shape[0]), slice(codes.indptr[latent], codes.indptr[latent + 1])
+    values[codes.indices[own]] = codes.data[own]
     return values
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0).ravel())
+def _n_above(values: Floats) -> int:
+    return int(np.count_nonzero(values > 0))

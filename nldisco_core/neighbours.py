@@ -1,4 +1,4 @@
-"""Relations between the latents of one instance: nearest ones, Matryoshka families, and what children take over.
+"""Relations between the latents of one instance: nearest ones, and Matryoshka families.
 
 Two latents are near when they point at the same units (cosine of their dictionary rows) or when they are active
 together. Of the latter phi is taken, Pearson's correlation of being active: unlike the Jaccard index or the number of
@@ -17,31 +17,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.ablation import MIN_ACTIVE
-from nldisco_core.errors import IncompatibleData
+from nldisco_core.coactivation import active_together, codes_of, latent_blocks, n_active
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import LatentSpace
-from nldisco_core.relations import chosen_rows
-from nldisco_core.tuning import Conditions
+from nldisco_core.relations import chosen_rows, ratio
 
-__all__ = [
-    "CONTAINED",
-    "MIN_LIFT",
-    "absorption",
-    "coactive_neighbours",
-    "dictionary_neighbours",
-    "families",
-    "family_counts",
-]
+__all__ = ["CONTAINED", "MIN_LIFT", "coactive_neighbours", "dictionary_neighbours", "families", "family_counts"]
 
 CONTAINED = 0.8
 """Share of a child's active bins in which its parent is active, from which they count as a family."""
 
 MIN_LIFT = 2.0
 """Factor by which that share has to exceed the parent's own density: a parent that is always active contains all."""
-
-MIN_MISSES = 10
-LATENTS_AT_ONCE = 512
-ROWS_AT_ONCE = 4096
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -64,8 +51,8 @@ def dictionary_neighbours(dictionary: Dictionary, *, k: int = 5, absolute: bool 
     for instance, values in enumerate(dictionary.values):
         rows = values.reshape(len(values), -1).astype(np.float64)
         length = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = np.divide(rows, length, out=np.full(rows.shape, np.nan), where=length > 0)
-        blocks = ((part, rows[part] @ rows.T) for part in _parts(len(rows)))
+        rows = ratio(rows, length, empty=np.nan)
+        blocks = ((part, rows[part] @ rows.T) for part in latent_blocks(len(rows)))
         tables.append(_nearest(instance, "decoder cosine", blocks, k=k, absolute=absolute))
     return pd.concat(tables, ignore_index=True)
 
@@ -90,7 +77,7 @@ def coactive_neighbours(space: LatentSpace, *, k: int = 5, rows: NDArray[np.bool
     signed = space.code_kind == "signed"
     name, similarity = ("activation correlation", _correlations) if signed else ("co-activation phi", _phi)
     tables = [
-        _nearest(instance, name, similarity(_codes(space, instance, chosen)), k=k, absolute=signed)
+        _nearest(instance, name, similarity(codes_of(space, instance, chosen)), k=k, absolute=signed)
         for instance in range(space.n_instances)
     ]
     return pd.concat(tables, ignore_index=True)
@@ -119,8 +106,8 @@ def families(space: LatentSpace, *, rows: NDArray[np.bool_] | None = None) -> pd
     level = space.level_of_latent
     tables = []
     for instance in range(space.n_instances):
-        codes = _codes(space, instance, chosen)
-        n, size = _n_active(codes), codes.shape[0]
+        codes = codes_of(space, instance, chosen)
+        n, size = n_active(codes), codes.shape[0]
         child, parent, n_both = _families(codes, level)
         table = pd.DataFrame(
             {
@@ -168,59 +155,19 @@ def family_counts(
     rng = np.random.default_rng(seed)
     found = []
     for instance in range(space.n_instances if space.n_levels > 1 else 0):
-        codes = _codes(space, instance, chosen)
+        codes = codes_of(space, instance, chosen)
         shifted = [_n_children(_shifted(codes, level, rng), level) for _ in range(n_draws)]
-        n_candidates = int(((level > 0) & (_n_active(codes) >= MIN_ACTIVE)).sum())
+        n_candidates = int(((level > 0) & (n_active(codes) >= MIN_ACTIVE)).sum())
         found.append((instance, n_candidates, _n_children(codes, level), float(np.mean(shifted)), max(shifted)))
     columns = ["instance", "n_candidates", "n_children", "n_children_shifted", "most_shifted"]
     return pd.DataFrame(found, columns=columns).astype({"instance": "int32"})
 
 
-def absorption(
-    space: LatentSpace, conditions: Conditions, *, rows: NDArray[np.bool_] | None = None, n_children: int = 3
-) -> pd.DataFrame:
-    """How far latents of deeper levels stand in for a shallower one where it fails its own condition.
-
-    Each latent of a level above the deepest is taken with the condition c at which its Youden's J, ``P(active | c) -
-    P(active | not c)``, is largest. Its misses are the bins of c in which it is silent; the *absorption* by a child, a
-    latent of a deeper level, is the share of the misses at which the child is active, and ``chance`` is the child's
-    share of the bins outside of c in which the parent is silent. Children are ordered by what absorption exceeds
-    chance by. After the feature absorption of Chanin et al. (2024, arXiv:2409.14507), on behaviour in place of labels.
-
-    Parameters
-    ----------
-    conditions : a variable cut into conditions; bins without a condition count nowhere
-    rows : (n_rows,) bins to use, such as those of one split, None for all
-    n_children : children kept of each parent
-
-    Returns
-    -------
-    DataFrame
-        One row per (instance, parent, rank): ``variable``, ``condition``, ``coverage`` and ``outside`` of the parent,
-        ``n_misses``, ``child``, ``absorption``, ``chance``. Parents and children with fewer than `MIN_ACTIVE` active
-        bins, parents with fewer than 10 misses, and children that do not exceed chance are left out.
-
-    Raises
-    ------
-    IncompatibleData
-        The conditions are not of the rows of the latents.
-    """
-    if len(conditions.codes) != space.n_rows:
-        raise IncompatibleData(
-            f"conditions of {len(conditions.codes)} bins for latents of {space.n_rows}; give the bins they were made of"
-        )
-    chosen = chosen_rows(space, rows) & (conditions.codes >= 0)
-    tables = [
-        _absorbed(space, instance, conditions, chosen, n_children=n_children) for instance in range(space.n_instances)
-    ]
-    return pd.concat(tables, ignore_index=True)
-
-
 def _families(codes: sparse.csr_array, level: NDArray[np.int32]) -> tuple[Counts, Counts, Counts]:
     """Child, parent and bins in which both are active, of every pair that counts as a family."""
-    n, size = _n_active(codes), codes.shape[0]
-    found = []
-    for part, both in _together(codes):
+    n, size = n_active(codes), codes.shape[0]
+    found = [np.empty((3, 0))]
+    for part, both in active_together(codes, n_first=int((level < level.max()).sum())):
         contained = both / np.maximum(n, 1)
         is_family = (level[part, None] < level) & (n >= MIN_ACTIVE) & (n[part, None] >= MIN_ACTIVE)
         is_family &= (contained >= CONTAINED) & (contained >= MIN_LIFT * n[part, None] / size)
@@ -236,100 +183,17 @@ def _n_children(codes: sparse.csr_array, level: NDArray[np.int32]) -> int:
 
 def _shifted(codes: sparse.csr_array, level: NDArray[np.int32], rng: np.random.Generator) -> sparse.csr_array:
     """The same activations with each level shifted in a circle by its own number of rows."""
-    n_rows, shifts = codes.shape[0], rng.integers(0, codes.shape[0], size=int(level.max()) + 1)
-    entries = codes.tocoo()
-    row = (entries.coords[0] + shifts[level[entries.coords[1]]]) % n_rows
-    return sparse.csr_array((entries.data, (row, entries.coords[1])), shape=codes.shape)
-
-
-def _absorbed(
-    space: LatentSpace, instance: int, conditions: Conditions, chosen: NDArray[np.bool_], *, n_children: int
-) -> pd.DataFrame:
-    active = _binary(_codes(space, instance, chosen))
-    code = conditions.codes[chosen]
-    inside = sparse.csr_array((np.ones(len(code)), (code, np.arange(len(code)))), (conditions.n_conditions, len(code)))
-    hits = np.asarray((inside @ active).toarray())  # (n_conditions, n_latents)
-    n_on = np.bincount(code, minlength=conditions.n_conditions)
-    n, n_off = hits.sum(axis=0), len(code) - n_on
-    level = space.level_of_latent
-    with np.errstate(invalid="ignore", divide="ignore"):
-        coverage, outside = hits / n_on[:, None], (n - hits) / n_off[:, None]
-    youden = np.nan_to_num(coverage - outside, nan=-np.inf)
-    preferred = youden.argmax(axis=0) if len(youden) else np.zeros(len(n), dtype=np.int64)
-    every = np.arange(len(n))
-    misses = (n_on[preferred] - hits[preferred, every]).astype(np.int64)
-    usable = (level < level.max()) & (n >= MIN_ACTIVE) & (misses >= MIN_MISSES) & np.isfinite(youden[preferred, every])
-    found = []
-    for c in np.unique(preferred[usable]):
-        parents = np.flatnonzero(usable & (preferred == c))
-        both, both_on = (_product(part, parents) for part in (active, active[code == c]))
-        taken = (hits[c] - both_on) / misses[parents, None]
-        missed_outside = n_off[c] - (n[parents] - hits[c, parents])
-        spare = (n - hits[c]) - (both - both_on)
-        chance = np.divide(spare, missed_outside[:, None], out=np.zeros(spare.shape), where=missed_outside[:, None] > 0)
-        eligible = (level > level[parents, None]) & (n >= MIN_ACTIVE) & (taken > chance)
-        excess = np.where(eligible, taken - chance, -np.inf)
-        order = np.argsort(-excess, axis=1, kind="stable")[:, :n_children]
-        row, rank = np.nonzero(np.isfinite(np.take_along_axis(excess, order, axis=1)))
-        child = order[row, rank]
-        found.append(np.column_stack([parents[row], rank + 1, child, taken[row, child], chance[row, child]]))
-    rows = np.concatenate(found) if found else np.empty((0, 5))
-    parent, rank, child = rows[:, :3].T.astype(np.int64)
-    table = pd.DataFrame(
-        {
-            "instance": np.full(len(parent), instance, dtype=np.int32),
-            "variable": pd.array([conditions.variable], dtype="string").repeat(len(parent)),
-            "parent": parent.astype(np.int32),
-            "condition": pd.array(conditions.labels, dtype="string").take(preferred[parent]),
-            "coverage": coverage[preferred[parent], parent],
-            "outside": outside[preferred[parent], parent],
-            "n_misses": misses[parent],
-            "rank": rank.astype(np.int32),
-            "child": child.astype(np.int32),
-            "absorption": rows[:, 3],
-            "chance": rows[:, 4],
-        }
-    )
-    return table.sort_values(["parent", "rank"], ignore_index=True)
-
-
-def _parts(n_latents: int) -> Iterator[slice]:
-    for first in range(0, n_latents, LATENTS_AT_ONCE):
-        yield slice(first, min(first + LATENTS_AT_ONCE, n_latents))
-
-
-def _codes(space: LatentSpace, instance: int, chosen: NDArray[np.bool_]) -> sparse.csr_array:
-    """(n_chosen, n_latents) activations at the deepest level."""
-    return (space.csr(instance) if space.is_sparse else sparse.csr_array(space.dense(instance)))[chosen]
-
-
-def _binary(codes: sparse.csr_array) -> sparse.csr_array:
-    return sparse.csr_array((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
-
-
-def _n_active(codes: sparse.csr_array) -> Counts:
-    return np.bincount(codes.indices, minlength=codes.shape[1]).astype(np.int64)
-
-
-def _product(active: sparse.csr_array, parents: Counts) -> Floats:
-    """(n_parents, n_latents) bins in which a parent and a latent are both active."""
-    return np.asarray((active[:, parents].T @ active).toarray())
-
-
-def _together(codes: sparse.csr_array) -> Iterator[tuple[slice, Floats]]:
-    """Block after block of latents, the (n_block, n_latents) bins in which each is active together with each other."""
-    active = _binary(codes)
-    by_latent = active.tocsc()
-    for part in _parts(codes.shape[1]):
-        yield part, np.asarray((by_latent[:, part].T @ active).toarray())
+    n_rows, by_latent = codes.shape[0], codes.tocsc()
+    shift = rng.integers(0, n_rows, size=int(level.max()) + 1)[level]
+    rows = (by_latent.indices + np.repeat(shift, np.diff(by_latent.indptr))) % n_rows
+    return sparse.csc_array((by_latent.data, rows, by_latent.indptr), shape=codes.shape).tocsr()
 
 
 def _phi(codes: sparse.csr_array) -> Iterator[tuple[slice, Floats]]:
-    n, size = _n_active(codes).astype(np.float64), codes.shape[0]
+    n, size = n_active(codes).astype(np.float64), codes.shape[0]
     spread = np.sqrt(n * (size - n))
-    for part, both in _together(codes):
-        above, below = size * both - n[part, None] * n, spread[part, None] * spread
-        yield part, np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    for part, both in active_together(codes):
+        yield part, ratio(size * both - n[part, None] * n, spread[part, None] * spread, empty=np.nan)
 
 
 def _correlations(codes: sparse.csr_array) -> Iterator[tuple[slice, Floats]]:
@@ -338,10 +202,8 @@ def _correlations(codes: sparse.csr_array) -> Iterator[tuple[slice, Floats]]:
     values -= values.mean(axis=0)
     length = np.linalg.norm(values, axis=0)
     length[length <= 1e-12 * size] = 0  # no more than rounding: a latent that does not vary
-    for part in _parts(codes.shape[1]):
-        below = length[part, None] * length
-        above = values[:, part].T @ values
-        yield part, np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    for part in latent_blocks(codes.shape[1]):
+        yield part, ratio(values[:, part].T @ values, length[part, None] * length, empty=np.nan)
 
 
 def _nearest(
@@ -350,7 +212,7 @@ def _nearest(
     """Rows of the `k` largest similarities of each latent with others; of equals the lower latent first."""
     tables: list[dict[str, Any]] = []
     for part, similarity in blocks:
-        worth = np.abs(similarity) if absolute else similarity.copy()
+        worth = np.round(np.abs(similarity) if absolute else similarity, 12)  # a product rounds differently by place
         worth[np.arange(len(worth)), np.arange(part.start, part.stop)] = np.nan
         order = np.argsort(-worth, axis=1, kind="stable")[:, :k]  # NaN comes last
         latent, rank = np.nonzero(~np.isnan(np.take_along_axis(worth, order, axis=1)))

@@ -136,15 +136,9 @@ def circular_shift(
         if not len(of_session):
             continue
         parts_of_session, tau = stretches(series[of_session])
-        trend = trend_share(series[of_session])
-        if (
-            trend / len(parts_of_session) ** 2 > _MOST_DRIFT * np.sqrt(tau / len(of_session))
-            and tested[of_session].any()
-        ):
-            drift = (
-                f"a trend through session {data.sessions[index].session_id!r} explains {trend:.0%} of "
-                f"{covariate.name!r}, which is too slow to be shifted inside parts of it; remove the trend"
-            )
+        if tested[of_session].any():
+            session = data.sessions[index].session_id
+            drift = _drift(covariate.name, session, series[of_session], parts_of_session, tau) or drift
         for number, stretch in enumerate(parts_of_session):
             rows = of_session[stretch]
             shifts = len(rows) / tau
@@ -161,6 +155,17 @@ def circular_shift(
             yield source
 
     return Null(name="circular shift", effective_shifts=_product(counts), sources=sources, drift=drift)
+
+
+def _drift(name: str, session: str, series: NDArray[np.float64], parts: Sequence[slice], tau: float) -> str | None:
+    """Why a variable drifts too much through a session to be shifted inside parts of it, None where it does not."""
+    trend = trend_share(series)
+    if trend / len(parts) ** 2 <= _MOST_DRIFT * np.sqrt(tau / len(series)):
+        return None
+    return (
+        f"a trend through session {session!r} explains {trend:.0%} of {name!r}, which is too slow to be shifted inside "
+        "parts of it; remove it (`detrend`)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

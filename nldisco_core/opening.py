@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,11 @@ def _kind(run: Run, before: Sequence[Opening], sha256: str | None) -> tuple[str,
 def _with_test_bins(run: Run, registered: Preregistration | None) -> Run:
     """The run with its test bins, in the place of the sealed one."""
     config = parse(RunConfig, run.about["config"], where=f"configuration of {run.name}")
-    changes: dict[str, Any] = {"sealed": False}
-    if registered is not None:
-        changes |= {"mappers": registered.mappers, "seed": registered.seed}
-    made = plan(config.model_copy(update=changes))
+    mappers = config.mappers if registered is None else registered.mappers
+    made = plan(config.model_copy(update={"sealed": False, "mappers": mappers}))
     counts, data = _everything(run, made)
+    if registered is not None:
+        made = replace(made, config=made.config.model_copy(update={"seed": registered.seed}))
     with whole_folder(run.folder) as folder:
         writer = RunWriter(folder, _about(run))
         write_data(writer, made, counts, data)

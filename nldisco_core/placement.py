@@ -39,6 +39,12 @@ class Placement:
     period_ns: float
 
     @cached_property
+    def _of_bins(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Runs of samples that lie in a bin: which they are, their bins, and samples in each run of all."""
+        held = np.flatnonzero(self.row >= 0)
+        return held, self.row[held], np.diff(self.first, append=len(self.times_ns))
+
+    @cached_property
     def mean_times_s(self) -> NDArray[np.float64]:
         """(n_bins,) mean time of each bin's samples (s), NaN where there are none."""
         return self.means(np.asarray(self.times_ns[:, None] * 1e-9, dtype=np.float64))[:, 0]
@@ -48,8 +54,7 @@ class Placement:
         found = np.full((self.n_bins, samples.shape[1]), np.nan)
         if len(self.times_ns) == 0:
             return found
-        held = self.row >= 0
-        lengths = np.diff(self.first, append=len(self.times_ns))
+        held, rows, lengths = self._of_bins
         for channel in range(samples.shape[1]):
             values, counts = np.ascontiguousarray(samples[:, channel]), lengths
             with np.errstate(invalid="ignore", over="ignore"):
@@ -58,8 +63,8 @@ class Placement:
                 missing = ~np.isfinite(values)
                 counts = lengths - np.add.reduceat(missing, self.first, dtype=np.int64)
                 totals = np.add.reduceat(np.where(missing, 0.0, values), self.first)
-            with_values = held & (counts > 0)
-            found[self.row[with_values], channel] = totals[with_values] / counts[with_values]
+            with np.errstate(invalid="ignore"):  # of a bin whose samples are all missing: 0 / 0 is NaN
+                found[rows, channel] = totals[held] / counts[held]
         spoken = samples[self.nearest]
         found[self.empty] = np.where(np.isfinite(spoken), spoken, np.nan)
         return found

@@ -21,6 +21,7 @@ from nldisco_core.errors import ConfigError, DataError, RunError, unknown_name
 from nldisco_core.nulls import choose_null
 from nldisco_core.runs import Run
 from nldisco_core.sealing import identity
+from nldisco_core.toml_text import toml_text
 from nldisco_core.tuning import one_per_channel
 
 __all__ = [
@@ -275,17 +276,9 @@ def read_plan(path: Path) -> Preregistration:
 
 def write_plan(plan: Preregistration, path: Path) -> None:
     """Write a plan as TOML that can be read and edited by hand; `ConfigError` where the file exists."""
-    content = plan.model_dump(mode="json")
-    blocks = [_HEAD, *_pairs({key: content[key] for key in ("schema_version", "alpha", "seed")})]
-    for name in ("data", "split"):
-        blocks += ["", f"[{name}]", *_pairs(content[name])]
-    for name, settings in content["mappers"].items():
-        blocks += ["", f"[mappers.{name}]", *_pairs(settings)]
-    for hypothesis in content["hypotheses"]:
-        blocks += ["", "[[hypotheses]]", *_pairs(hypothesis)]
     try:
         with path.open("x", encoding="utf-8") as stream:
-            stream.write("\n".join(blocks) + "\n")
+            stream.write(f"{_HEAD}\n{toml_text(plan.model_dump(mode='json'))}")
     except FileExistsError:
         raise ConfigError(f"{path} exists; plans are not written over. Name another file") from None
     except OSError as error:
@@ -297,20 +290,3 @@ _HEAD = """\
 # `nldisco plan FILE` checks it and prints its hash, which you may publish.
 # `nldisco open RUN --plan FILE` keeps a copy in the run and does what it says.
 """
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_toml(key)} = {_toml_value(value)}" for key, value in table.items() if value is not None]
-
-
-def _toml(key: str) -> str:
-    return key if re.fullmatch(r"[\w-]+", key, flags=re.ASCII) else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
-    """A value that JSON has, as TOML; tables are written in line."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_pairs(value))} }}" if value else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)

@@ -166,4 +166,7 @@ def open_command(run_name: str, file: Path | None, without_plan: bool, runs_dir:
     for row in table[table["opening"] == opening["opening"]].to_dict("records"):
         said = f"{row['hypothesis']}  {row['variable']}: {row['expect']} - {row['verdict']}"
         reason = f" ({row['reason']})" if row["reason"] else f" (found {row['found']}, q {row['q']:.3g})"
-        click.echo(textwrap.fill(said + reason, width=110, subsequent_indent="    "))
+        beside = f"; {row['statistic']} {row['observed']:.3g}" if row["observed"] == row["observed"] else ""
+        if isinstance(row["best_control"], str):
+            beside += f", the best of {row['best_control']} {row['best_control_observed']:.3g}"
+        click.echo(textwrap.fill(said + reason + beside, width=110, subsequent_indent="    "))

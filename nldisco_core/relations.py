@@ -30,6 +30,7 @@ __all__ = [
     "consensus",
     "copy_or_composite",
     "match_latents",
+    "ratio",
     "seed_match",
     "seed_match_nulls",
     "stability",
@@ -300,7 +301,7 @@ def copy_or_composite(
 def _unit_rows(values: NDArray[Any]) -> Floats:
     """(n_latents, n_weights) dictionary rows at unit length; rows of zeros stay zero."""
     rows = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    return _ratio(rows, np.linalg.norm(rows, axis=1, keepdims=True), empty=0)
+    return ratio(rows, np.linalg.norm(rows, axis=1, keepdims=True), empty=0)
 
 
 def _permuted(values: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
@@ -347,7 +348,7 @@ def _correlations(a: Any, b: Any) -> Floats:
     (mean_a, variance_a), (mean_b, variance_b) = _moments(a, ones), _moments(b, ones)
     product = a.T @ b
     product = product if isinstance(product, np.ndarray) else product.toarray()
-    return _ratio(product / len(ones) - mean_a @ mean_b.T, np.sqrt(variance_a @ variance_b.T), empty=0)
+    return ratio(product / len(ones) - mean_a @ mean_b.T, np.sqrt(variance_a @ variance_b.T), empty=0)
 
 
 def _codes(space: LatentSpace, instance: int, chosen: NDArray[np.bool_]) -> Any:
@@ -370,7 +371,7 @@ def _unit_correlations(codes: Any, activity: Floats, seen: Floats) -> Floats:
     centred = (activity - mean) * seen
     variance = (centred**2).sum(axis=0) / n
     variance = _above_rounding(variance, variance + mean**2)
-    return _ratio(codes.T @ centred / n, np.sqrt(_moments(codes, seen)[1] * variance), empty=np.nan)
+    return ratio(codes.T @ centred / n, np.sqrt(_moments(codes, seen)[1] * variance), empty=np.nan)
 
 
 def _above_rounding(variance: Floats, square: Floats) -> Floats:
@@ -378,9 +379,10 @@ def _above_rounding(variance: Floats, square: Floats) -> Floats:
     return np.where(variance > 1e-12 * square, variance, 0.0)
 
 
-def _ratio(above: Floats, below: Floats, *, empty: float) -> Floats:
+def ratio(above: Floats, below: NDArray[Any], *, empty: float) -> Floats:
     """`above` / `below`; `empty` where `below` is zero."""
-    return np.asarray(np.divide(above, below, out=np.full(above.shape, empty, dtype=np.float64), where=below > 0))
+    shape = np.broadcast_shapes(above.shape, below.shape)
+    return np.asarray(np.divide(above, below, out=np.full(shape, empty, dtype=np.float64), where=below > 0))
 
 
 def _copies(instance: int, correlation: Floats, weights: Floats, unit_ids: NDArray[Any]) -> pd.DataFrame:
@@ -391,7 +393,7 @@ def _copies(instance: int, correlation: Floats, weights: Floats, unit_ids: NDArr
     largest = correlation[np.arange(len(best)), best]
     power = np.nan_to_num(weights).reshape(*correlation.shape, -1) ** 2
     power = power.sum(axis=2)
-    effective = _ratio(power.sum(axis=1) ** 2, (power**2).sum(axis=1), empty=np.nan)
+    effective = ratio(power.sum(axis=1) ** 2, (power**2).sum(axis=1), empty=np.nan)
     return pd.DataFrame(
         {
             "instance": np.full(len(best), instance, dtype=np.int32),

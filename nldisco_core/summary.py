@@ -12,6 +12,7 @@ import pandas as pd
 
 from nldisco_core.ablation import MIN_ACTIVE
 from nldisco_core.discoveries import Q_LEVEL, found
+from nldisco_core.ledger import standing
 from nldisco_core.runs import Run
 
 __all__ = ["SHARP", "Findings", "as_json", "comparison", "printable", "top_mappings", "verdict"]
@@ -468,6 +469,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "comparison": _records(comparison(findings)),
         "top_mappings": _records(top_mappings(findings)),
         "verdict": run.about.get("verdict", []),
+        "test_split": standing(run),
     }
 
 

@@ -78,7 +78,7 @@ class Decoding:
 
 _COLUMNS = [
     *("instance", "variable", "split", "statistic", "method", "r2", "median_error_deg", "balanced_accuracy"),
-    *("null_mean", "p", "n_train", "n_held_out"),
+    *("score", "null_mean", "p", "n_train", "n_held_out"),
 ]
 
 
@@ -199,6 +199,7 @@ class _Task:
                 "statistic": f"{method} {name.replace('_', ' ')}",
                 "method": method,
                 name: scores[0],
+                "score": scores[0],
                 "n_train": len(self.train),
                 "n_held_out": part.stop - part.start,
             }

@@ -9,6 +9,21 @@ import click
 
 __all__ = ["serve"]
 
+class _Bar:
+    """Shows on a terminal how far a task is."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(disable=None, leave=False, bar_format="{desc} {bar} {n_fmt} of {total_fmt}")
+
+    def __call__(self, done: int, total: int, at_hand: str) -> None:
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_description_str(at_hand)
+        if done == total:
+            self._bar.close()
+
+
 RUNS_DIR = click.option(
     "--runs-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -74,5 +89,6 @@ def serve(
         access=access,
         may_write=not read_only,
         open_browser=not no_browser,
+        progress=_Bar(),
         announce=lambda url: click.echo(f"explorer on {url} (Ctrl-C stops it)"),
     )

@@ -1,4 +1,4 @@
-"""Long recordings made as short as a screen is wide: extremes of traces, and bins of time for rasters and categories."""
+"""Long recordings made as short as a screen is wide: extremes of traces, and columns of time for rasters."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from nldisco_core.selection import Selection
 from nldisco_explorer.readings import Readings
 
@@ -73,41 +71,14 @@ def evidence(reads: Readings, selection: Selection) -> Evidence:
         n_active=len(active.rows),
         density=len(active.rows) / considered if considered else float("nan"),
         scores=scores,
-        copy=_copy(reads, selection),
+        copy=reads.of_latent("copies", selection),
         best_control=reads.best_control(mapper, selection.variable, selection.split),
         label_use=space.label_use,
     )
 
 
-def _known(row: pd.Series) -> dict[str, Any]:
-    return {
-        str(name): getattr(value, "item", lambda value=value: value)()
-        for name, value in row.items()
-        if not pd.isna(value)
-    }
-
-
 def _scores(reads: Readings, selection: Selection, mapper: str | None) -> dict[str, Any]:
-    if mapper is None or not reads.is_mapped(selection.model, mapper):
+    if mapper is None or not reads.is_mapped(selection.model, mapper) or selection.latent is None:
         return {}
-    table = reads.whole(selection.model, mapper, selection.variable, selection.split)
-    row = table[
-        (table["instance"] == selection.instance)
-        & (table["latent"] == selection.latent)
-        & (table["sign"] == selection.sign)
-    ]
-    return _known(row.iloc[0]) if len(row) else {}
-
-
-def _copy(reads: Readings, selection: Selection) -> dict[str, Any]:
-    copies = reads.copies
-    if copies is None:
-        return {}
-    row = copies[
-        (copies["model"] == selection.model)
-        & (copies["instance"] == selection.instance)
-        & (copies["latent"] == selection.latent)
-    ]
-    if "sign" in row:
-        row = row[row["sign"] == selection.sign]
-    return _known(row.iloc[0]) if len(row) else {}
+    latent = (selection.instance, selection.latent, selection.sign)
+    return reads.scored(selection.model, mapper).of_latent(selection.variable, selection.split, latent)

@@ -10,10 +10,14 @@ from typing import Any
 
 import panel as pn
 
+from nldisco_core.errors import NLDiscoError
 from nldisco_core.interfaces import Explorer, JoinsExplorer, LiveView
 from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.evidence import latent_name
+from nldisco_explorer.export.drawn import drawn
+from nldisco_explorer.export.saver import MENU_CSS, SavedFile, menu, saved
 from nldisco_explorer.live import HOME
 from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
 
@@ -50,7 +54,7 @@ class Offered:
 
     def __init__(self, listed: Listed) -> None:
         self.name = self.title = listed.name
-        self.page, self.wide, self.headed = HOME, False, True
+        self.page, self.wide, self.headed, self.exports = HOME, False, True, True
         self.needs: frozenset[str] = frozenset()
         self.view: Any = None
         self.error: BaseException | None = None
@@ -58,6 +62,7 @@ class Offered:
             made: Any = listed.make()
             self.title, self.page, self.needs = str(made.title), str(made.page), frozenset(made.needs)
             self.wide, self.headed = getattr(made, "wide", False), not getattr(made, "own_heading", False)
+            self.exports = getattr(made, "exports", True)
             self.view = made
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self.error = error
@@ -66,24 +71,36 @@ class Offered:
 class Tile:
     """One view in its frame, for one browser session.
 
+    Parameters
+    ----------
+    saver : key of the explorer whose `Saver` hears the tile's menu
+
     Attributes
     ----------
     state : ``waiting`` for its first selection, ``shown``, ``absent`` or ``failed``
     reason : why it is absent or failed
     panel : what Panel draws
+    name : of its view
     """
 
-    def __init__(self, offered: Offered, run: Run, explorer: Explorer) -> None:
+    def __init__(self, offered: Offered, run: Run, explorer: Explorer, *, saver: str = "") -> None:
         self._offered, self._run, self._explorer = offered, run, explorer
         self._live: LiveView | None = None
-        self.title = offered.title
+        self.title, self.name = offered.title, offered.name
         missing = sorted(need for need in offered.needs if need not in run.offers)
         self.state = "absent" if missing else "waiting"
         self.reason = "; ".join(WHY_ABSENT.get(need, f"no run offers {need!r}") for need in missing)
         self._body = pn.Column(sizing_mode="stretch_width", margin=0)
-        heading = pn.pane.HTML(f"<h3>{html.escape(self.title)}</h3>", stylesheets=[CARD_CSS], margin=0)
+        heading = pn.pane.HTML(
+            (f"<h3>{html.escape(self.title)}</h3>" if offered.headed else "")
+            + (menu(offered.name, self.title, saver) if offered.exports else ""),
+            stylesheets=[CARD_CSS, MENU_CSS],
+            css_classes=[] if offered.headed else ["saving"],
+            sizing_mode="stretch_width" if offered.headed else None,
+            margin=0,
+        )
         self.panel = pn.Column(
-            *((heading,) if offered.headed else ()),
+            heading,
             self._body,
             sizing_mode="stretch_width",
             margin=0,
@@ -107,6 +124,31 @@ class Tile:
                 self.state = "shown"
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
+
+    def save(self, kind: str, selection: Selection) -> SavedFile:
+        """What is drawn now as a file of a kind; `NLDiscoError` says why there is none."""
+        if self._live is None:
+            raise NLDiscoError(f"{self.title} has drawn nothing that could be saved")
+        name, title = f"{selection.run} {self._offered.name}", self.title
+        if selection.latent is not None and self._offered.page != "overview":
+            title += f": {latent_name(selection)} of instance {selection.instance}"
+            title += "" if selection.model == "model" else f", {selection.model} (control)"
+            half = {1: "p", -1: "m"}.get(selection.sign, "")
+            name += f" {selection.model} {selection.instance} {selection.latent}{half}"
+        try:
+            shown = drawn(self._live.panel)
+            return saved(shown, kind, name=name, title=title, link=self._explorer.link, wide=self._offered.wide)
+        except NLDiscoError:
+            raise
+        except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
+            logger.error("view %s could not be saved", self.title, exc_info=error)
+            raise NLDiscoError(f"{self.title} could not be saved: {type(error).__name__}: {error}") from error
+
+    def tell(self, what: str) -> None:
+        """Call a method of the live view by name, where it has one."""
+        act = getattr(self._live, what, None)
+        if callable(act):
+            act()
 
     def _build(self) -> LiveView:
         live: LiveView = self._offered.view.build(self._run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,7 @@ def groups_at(reads: Readings, by: str | None, event: str) -> Groups:
 def _groups(column: pd.Series) -> Groups:
     if pd.api.types.is_float_dtype(column) and column.nunique() > MOST_VALUES:
         cut, edges = pd.qcut(column, N_QUANTILES, labels=False, retbins=True, duplicates="drop")
-        labels = tuple(f"{low:.3g} to {high:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True))
+        labels = tuple(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges))
         return Groups(codes=cut.fillna(-1).to_numpy(np.int32), labels=labels)
     codes, values = pd.factorize(column, sort=True)
     labels = tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
@@ -112,7 +113,7 @@ def aligned(reads: Readings, selection: Selection, event: str, groups: Groups) -
         kept &= np.isin(np.arange(len(kept)), selection.trial_filter)
     trials = np.flatnonzero(kept)
     trials = trials[np.argsort(groups.codes[trials], kind="stable")]
-    times_s = start_s + (np.arange(rows.shape[1]) + 0.5) * bin_s
+    times_s = np.asarray(start_s + (np.arange(rows.shape[1]) + 0.5) * bin_s, dtype=np.float64)
     return Aligned(event=event, times_s=times_s, trials=trials, codes=groups.codes[trials], values=values[trials])
 
 
@@ -132,7 +133,9 @@ def bootstrap_means(values: Floats, *, seed: int = SEED) -> tuple[Floats, Floats
     n_known = known.sum(axis=0)
     mean = np.divide(np.nansum(values, axis=0), n_known, out=np.full(len(n_known), np.nan), where=n_known > 0)
     times = _resamplings(len(values), seed)
-    weight = times @ known.astype(np.float32) if not known.all() else np.full((len(times), len(n_known)), float(len(values)))
+    weight = (
+        times @ known.astype(np.float32) if not known.all() else np.full((len(times), len(n_known)), float(len(values)))
+    )
     drawn = np.divide(times @ filled, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
     low, high = np.full((2, len(n_known)), np.nan)
     certain = (n_known > 1) & ~np.isnan(drawn).any(axis=0)

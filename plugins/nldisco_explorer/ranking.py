@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import OFTEN
 from nldisco_explorer.readings import Readings
 
-__all__ = ["KEY", "ranked"]
+__all__ = ["KEY", "is_scored", "latent_of", "ranked", "row_beside"]
 
 KEY = "key"
+SIGNS = 4
 
 
 def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     """Rows of the selected mapping for its model, instance, variable, split, condition and lasso, best first.
 
-    A column ``key`` holds each row's position in the whole mapping table; ``note`` says what a reader must know of a
-    latent: too little support, dead or active in over half the time, copy of a unit. Scores that no row has are left
-    out.
+    Where nothing was scored, all latents, the most active first. A column ``key`` tells rows apart (see `latent_of`);
+    ``note`` says what a reader must know of a
+    latent: too little support, dead or active in over half the time, copy of a unit; ``name`` and ``stars`` what people
+    wrote of it, where they wrote of any. Scores that no row has are left out.
     """
-    nothing = pd.DataFrame({KEY: [], "latent": [], "sign": [], "note": []})
-    if selection.mapper is None or not reads.is_mapped(selection.model, selection.mapper):
-        return nothing
-    table = reads.mapping(selection.model, selection.mapper).table
-    chosen = table[
-        table["latent"].notna()
-        & (table["instance"] == selection.instance)
-        & (table["variable"] == selection.variable)
-        & (table["split"] == selection.split)
-        & (table["condition"].isna() if selection.condition is None else table["condition"] == selection.condition)
-    ]
+    chosen = _scored(reads, selection)
+    chosen = _by_density(reads, selection) if chosen is None else chosen
     if selection.lasso is not None:
         chosen = chosen[chosen["latent"].isin(selection.lasso)]
-    if not len(chosen):
-        return nothing
-    chosen = chosen.assign(key=chosen.index, note=_notes(reads, selection, chosen))
+    density = reads.density(selection.model)[selection.instance]
+    key = chosen["latent"].astype(np.int64) * SIGNS + chosen["sign"] + 1
+    chosen = chosen.assign(key=key, active=density[chosen["latent"].to_numpy(np.int64)])
+    chosen = chosen.assign(note=_notes(reads, selection, chosen), **_written(reads, selection, chosen))
     if (chosen["sign"] != 0).any():
         chosen.insert(chosen.columns.get_loc("latent") + 1, "half", chosen["sign"].map({1: "+", -1: "−"}))
     first = ("q", "youden", "mutual_information", "auroc") if selection.condition is None else ("youden", "auroc")
@@ -44,6 +41,57 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     if "supported" in ordered:
         ordered = ordered.sort_values("supported", ascending=False, kind="stable")
     return ordered.dropna(axis=1, how="all").reset_index(drop=True)
+
+
+def latent_of(key: int) -> tuple[int, int]:
+    """Latent and sign of a row of `ranked` with this key."""
+    return key // SIGNS, key % SIGNS - 1
+
+
+def is_scored(reads: Readings, selection: Selection) -> bool:
+    """Whether the selected mapping speaks of the selected variable, value and split."""
+    return _scored(reads, selection) is not None
+
+
+def _scored(reads: Readings, selection: Selection) -> pd.DataFrame | None:
+    """Rows of the selected mapping; None where it has none."""
+    if selection.mapper is None or not reads.is_mapped(selection.model, selection.mapper):
+        return None
+    scored = reads.scored(selection.model, selection.mapper)
+    chosen = scored.rows(selection.variable, selection.split, selection.condition)
+    chosen = chosen[chosen["instance"] == selection.instance]
+    return chosen if len(chosen) else None
+
+
+def _by_density(reads: Readings, selection: Selection) -> pd.DataFrame:
+    """A row per latent, or per half of a signed code, the most active first."""
+    signs = (1, -1) if reads.space(selection.model).code_kind == "signed" else (0,)
+    order = np.argsort(-reads.density(selection.model)[selection.instance], kind="stable")
+    return pd.DataFrame({"latent": np.repeat(order, len(signs)), "sign": np.tile(signs, len(order))})
+
+
+def row_beside(rows: pd.DataFrame, selection: Selection, by: int) -> tuple[int, int] | None:
+    """Latent and sign so many rows on from the selected one, stopping at the ends; None where there is no row."""
+    if not len(rows):
+        return None
+    at = np.flatnonzero((rows["latent"] == selection.latent) & (rows["sign"] == selection.sign))
+    to = min(max(int(at[0]) + by, 0), len(rows) - 1) if len(at) else 0
+    return int(rows["latent"].iloc[to]), int(rows["sign"].iloc[to])
+
+
+def _written(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[str, list[Any]]:
+    """Names and stars that people gave; nothing where they wrote about no latent of this instance."""
+    current = reads.notes.current()
+    found = [
+        current.get((selection.model, selection.instance, latent, sign))
+        for latent, sign in zip(rows["latent"].astype(int), rows["sign"].astype(int), strict=True)
+    ]
+    if not any(found):
+        return {}
+    return {
+        "name": [note.name if note else "" for note in found],
+        "stars": ["★" * note.stars if note else "" for note in found],
+    }
 
 
 def _notes(reads: Readings, selection: Selection, rows: pd.DataFrame) -> list[str]:

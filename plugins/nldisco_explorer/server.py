@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import panel as pn
-from bokeh.events import DocumentReady
-from bokeh.models import CustomJS
 from panel.io.server import get_server
 
+from nldisco_core.interfaces import Progress
 from nldisco_core.runs import Run
 from nldisco_explorer.access import Access, ServeError, allowed_hosts, refusals
+from nldisco_explorer.readings import prepare
 from nldisco_explorer.shell import Shell
 
 __all__ = ["ServeError", "app", "explore", "open_server", "serve"]
@@ -36,10 +36,6 @@ def app(runs: Run | Iterable[Run], *, may_write: bool = True) -> Callable[[], An
 
     def session() -> Any:
         location = pn.state.location
-        if pn.state.curdoc is not None:
-            # Panel writes the browser's history but does not listen to it; a link holds all there is to restore.
-            follow = CustomJS(code="window.addEventListener('popstate', () => window.location.reload())")
-            pn.state.curdoc.js_on_event(DocumentReady, follow)
         query = (location.search or "") if location is not None else ""
         return Shell(by_name, query=query, location=location, may_write=may_write).page
 
@@ -109,13 +105,15 @@ def serve(
     access: Access | None = None,
     may_write: bool = True,
     open_browser: bool = True,
+    progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the explorer until interrupted.
+    """Serve the explorer until interrupted, once all that its first click needs is read.
 
     Parameters
     ----------
     origins, access, may_write : see `open_server`
+    progress : told how far the reading is
     announce : called with the URL once the server answers
 
     Raises
@@ -123,8 +121,9 @@ def serve(
     ServeError
         See `open_server`.
     """
+    served = [runs] if isinstance(runs, Run) else list(runs)
     server = open_server(
-        [runs] if isinstance(runs, Run) else runs,
+        served,
         port=port,
         address=address,
         origins=origins,
@@ -132,6 +131,8 @@ def serve(
         may_write=may_write,
         open_browser=open_browser,
     )
+    for run in served:
+        prepare(run, progress or (lambda done, total, at_hand: None))
     server.start()
     if announce is not None:
         announce(f"http://{'localhost' if ':' in address else address}:{server.port}/")

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import math
+import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import panel as pn
 import panel_material_ui as pmui
 from panel.io.document import hold
 from panel.util import edit_readonly
 
-from nldisco_core.errors import unknown_name
+from nldisco_core.errors import NLDiscoError, unknown_name
 from nldisco_core.interfaces import Explorer
 from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.browser import Browser
+from nldisco_explorer.export.saver import SavedFile, Saver
 from nldisco_explorer.host import Offered, Tile, TilePage, offered
 from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
+from nldisco_explorer.ranking import ranked, row_beside
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.style import NAV_SX, PICKER_SX, THEMES, TILE_CSS
+from nldisco_explorer.style import NAV_SX, PICKER_SX, QUIET_SX, THEMES, TILE_CSS
 from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
+
+LOOK_EVERY_S = 2.0
+CHANGED = "The run on disk has changed."
 
 WITH_TABLE = ("mappings",)
 """Pages headed by the whole table."""
@@ -84,13 +94,20 @@ class Shell:
         self._run_picker.param.watch(
             lambda event: self._open(f"?run={event.new}") if event.new != self.live.selection.run else None, "value"
         )
+        self._saver = Saver(self._save, explorer=uuid.uuid4().hex)
+        self._browser = Browser(self._done, linked=location is not None)
+        self._looked, self._stepping = 0.0, False
+        copy = pmui.Button(label="Copy link", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 12))
+        copy.on_click(lambda _: self._browser.copy_link())
+        keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 8))
+        keys.on_click(lambda _: self._browser.help())
         self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16))
         self._pages: dict[str, _Page] = {}
         self._loaded = False
         self._open(query)
         self.page = pmui.Page(
             title="nldisco explorer",
-            header=[self._nav, self._run_picker],
+            header=[self._nav, self._run_picker, copy, keys],
             main=[self._main],
             theme_config=THEMES,
             busy_indicator=None,
@@ -100,14 +117,16 @@ class Shell:
         with edit_readonly(self.page):
             self.page.busy = False  # unbinds it from Panel's state: following that costs more than drawing a selection
         pn.state.onload(self._mark_row)
-        if location is not None:
-            location.search = query_of(self.live.place) if not self._notice.visible else location.search
-            location.param.watch(lambda event: self._follow(event.new), "search")
 
     @property
     def runs(self) -> Mapping[str, Run]:
         """All runs served, by name."""
         return self._runs
+
+    @property
+    def saver(self) -> str:
+        """Key of this explorer's `Saver`."""
+        return str(self._saver.explorer)
 
     @property
     def may_write(self) -> bool:
@@ -142,7 +161,7 @@ class Shell:
     def _open(self, query: str) -> None:
         """Show the run that a query names, at the place that it names."""
         name, complaints = _run_named(query, self._runs)
-        reads = readings(self._runs[name])
+        reads = self._reads = readings(self._runs[name])
         place, more = place_of(query, reads, pages=self._titles, runs=self._runs)
         self.live = LiveSelection(place)
         self.live.observe(self._moved)
@@ -152,12 +171,10 @@ class Shell:
         }
         if self._loaded:
             self._mark_row()
-        self._main[:] = [self._notice, *(page.panel for page in self._pages.values())]
+        self._main[:] = [self._notice, self._browser, self._saver, *(page.panel for page in self._pages.values())]
         self._run_picker.value = name
         self._complain([*complaints, *more])
         self._moved(place, place)
-        if self._loaded and self._location is not None:
-            self._location.search = query_of(place)
 
     def _moved(self, old: Place, new: Place) -> None:
         """Draw a place on the page in view, all in one message; the other pages wait until they are turned to."""
@@ -166,8 +183,53 @@ class Shell:
             for name, page in self._pages.items():
                 page.panel.visible = name == new.page
             self._pages[new.page].show(new)
-            if self._location is not None and new != old:
-                self._location.search = query_of(new)
+            same_page = (old.page, old.selection.run) == (new.page, new.selection.run)
+            moved = replace(old.selection, window_s=new.selection.window_s) == new.selection
+            self._browser.param.update(page=new.page, replaces=same_page and (moved or self._stepping))
+            self._browser.search = query_of(new)
+        self._look()
+
+    def _look(self) -> None:
+        """Say so, once, when the run on disk is another one by now."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        if self._reads.is_stale:
+            self._looked = math.inf
+            self._complain(
+                [f"{self.live.selection.run} is drawn as it was. Reload the page to see it as it is."], CHANGED
+            )
+
+    def _done(self, what: Mapping[str, Any]) -> None:
+        """A person pressed a key, or went back or forward."""
+        selection = self.live.selection
+        kind = what["kind"]
+        if kind == "step":
+            self._step(int(what["by"]))
+        elif kind == "latent":
+            self._follow(query_of(self.live.place) + f"&{urlencode({'latent': what['number']})}", "There is none such.")
+        elif kind == "pin" and selection.latent is not None:
+            others = tuple(each for each in selection.pinned if each != selection.latent)
+            pinned = others if selection.latent in selection.pinned else (*others, selection.latent)
+            self.live.select(pinned=pinned)
+            self._browser.say(f"{len(pinned)} pinned" + (f": {', '.join(map(str, pinned))}." if pinned else "."))
+        elif kind == "name":
+            self.live.turn_to(HOME)
+            self._pages[HOME].tell("take_name")
+        elif kind == "visit":
+            self._follow(str(what["search"]))
+
+    def _step(self, by: int) -> None:
+        """Go so many latents on in the order of the table in view."""
+        page = self._pages[self.live.place.page]
+        found = page.beside(self.live.selection, by)
+        with hold():
+            self._stepping = True
+            if found is not None:
+                self.live.select(latent=found[0], sign=found[1])
+            self._stepping = False
+            self._browser.handled += 1
 
     def _mark_row(self) -> None:
         """Mark the selected row once the browser has built its table, which drops a mark that comes with the page."""
@@ -183,9 +245,22 @@ class Shell:
         if name != self.live.selection.run:
             self._open(query)
             return
-        place, more = place_of(query, readings(self._runs[name]), pages=self._titles, runs=self._runs)
+        place, more = place_of(query, self._reads, pages=self._titles, runs=self._runs)
         self._complain([*complaints, *more], failed)
         self.live.go(place)
+
+    def _save(self, tile: str, kind: str) -> SavedFile | None:
+        """What a tile of the page in view has drawn; where that cannot be saved the person is told why."""
+        page = self._pages[self.live.place.page]
+        found = next((each for each in page.tiles if each.name == tile), None)
+        try:
+            if found is None:
+                raise NLDiscoError(f"{tile} is not in view")
+            file = found.save(kind, self.live.selection)
+        except NLDiscoError as error:
+            self._complain([f"{error}."], "Nothing was saved.")
+            return None
+        return file
 
     def _complain(self, complaints: list[str], failed: str = "This link could not be followed in full.") -> None:
         self._notice.object = f"{failed} {' '.join(complaints)}"
@@ -204,6 +279,7 @@ class _Page:
     def __init__(self, name: str, views: list[Offered], reads: Readings, shell: Shell) -> None:
         self._name, self._views, self._reads = name, views, reads
         self._explorer: Explorer = shell
+        self._saver = shell.saver
         self._live = shell.live
         self._loaded = False
         self._tiles: TilePage | None = None
@@ -219,6 +295,22 @@ class _Page:
             self._table.show(place)
         self._tiles.show(place.selection)
 
+    @property
+    def tiles(self) -> list[Tile]:
+        """Its tiles; none before it was first in view."""
+        return [] if self._tiles is None else self._tiles.tiles
+
+    def tell(self, what: str) -> None:
+        """Ask every live view that can do it."""
+        for tile in self.tiles:
+            tile.tell(what)
+
+    def beside(self, selection: Selection, by: int) -> tuple[int, int] | None:
+        """Latent and sign so many rows on in the page's table, or in the ranking where it has none."""
+        if self._table is not None:
+            return self._table.beside(selection, by)
+        return row_beside(ranked(self._reads, selection), selection, by)
+
     def forget(self) -> None:
         """Let the next `show` draw everything."""
         if self._tiles is not None:
@@ -231,7 +323,7 @@ class _Page:
             self._table.mark_row()
 
     def _build(self) -> None:
-        self._tiles = TilePage([Tile(view, self._reads.run, self._explorer) for view in self._views])
+        self._tiles = TilePage([Tile(view, self._reads.run, self._explorer, saver=self._saver) for view in self._views])
         if self._name not in (*WITH_TABLE, *BESIDE_TABLE):
             self.panel[:] = [self._tiles.panel]
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "PICKER_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
+__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "PICKER_SX", "QUIET_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
 
 THEMES: dict[str, Any] = {
     "light": {
@@ -101,6 +101,8 @@ PICKER_SX: dict[str, Any] = {
     },
     "& .MuiOutlinedInput-notchedOutline": {"borderColor": "rgba(255, 255, 255, 0.45)"},
 }
+
+QUIET_SX: dict[str, Any] = {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "whiteSpace": "nowrap"}
 
 NAV_SX: dict[str, Any] = {
     "& .MuiToggleButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "padding": "5px 16px"},

@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
@@ -14,7 +15,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME, LiveSelection, Place
-from nldisco_explorer.ranking import KEY, ranked
+from nldisco_explorer.ranking import KEY, is_scored, latent_of, ranked, row_beside
 from nldisco_explorer.readings import Readings
 from nldisco_explorer.style import CARD_CSS, TABLE_CSS
 
@@ -29,10 +30,12 @@ PICKERS = {
     "split": "split",
     "mapper": "mapper",
 }
-COMPACT_WHOLE = ("latent", "half", "preferred", "q", "youden", "note")
-COMPACT_VALUE = ("latent", "half", "coverage", "specificity", "auroc", "note")
+COMPACT_WHOLE = ("latent", "half", "name", "preferred", "q", "youden", "note")
+COMPACT_UNSCORED = ("latent", "half", "name", "active", "note")
+COMPACT_VALUE = ("latent", "half", "name", "coverage", "specificity", "auroc", "note")
+FIRST = ("latent", "half", "name", "stars", "note")
 COMPACT_WIDTHS = {"latent": 58, "half": 44, "q": 62, "youden": 66, "coverage": 70, "specificity": 78, "auroc": 62}
-COMPACT_HEIGHT, FULL_HEIGHT = 640, 760
+COMPACT_ROWS, FULL_ROWS = 18, 20
 ORDER = (
     "preferred",
     "q",
@@ -58,6 +61,7 @@ TITLES = {
     "n_active": "active bins",
     "n_visits": "visits",
     "preferred": "prefers",
+    "active": "share active",
     "unit_correlation": "r with unit",
     "n_effective_units": "effective units",
     "cohens_d": "Cohen's d",
@@ -93,7 +97,8 @@ class RankedTable:
             show_index=False,
             disabled=True,
             selectable=1,
-            height=COMPACT_HEIGHT if compact else FULL_HEIGHT,
+            pagination="remote",
+            page_size=COMPACT_ROWS if compact else FULL_ROWS,
             hidden_columns=[KEY],
             frozen_columns=[] if compact else ["latent"],
             sizing_mode="stretch_width",
@@ -153,6 +158,7 @@ class RankedTable:
         return (
             *(selection.model, selection.instance, selection.variable, selection.split, mapper, selection.condition),
             selection.lasso,
+            self._reads.notes.stamp,
             id(self._reads.mapping(selection.model, mapper or "")) if mapped else None,
             self._supported.value,
         )
@@ -162,12 +168,21 @@ class RankedTable:
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
         self._marked = [int(at[0])] if len(at) else []
         if self._marking:
-            self.table.selection = self._marked
+            self._show_mark()
+
+    def _show_mark(self) -> None:
+        """Mark the row, on the page of the table that holds it."""
+        if self._marked and KEY in self.table.value:
+            keys = self.table.current_view[KEY].to_numpy()
+            at = np.flatnonzero(keys == self.table.value[KEY].iloc[self._marked[0]])
+            if len(at) and self.table.page != at[0] // self.table.page_size + 1:
+                self.table.page = int(at[0]) // self.table.page_size + 1
+        self.table.selection = self._marked
 
     def mark_row(self) -> None:
         """Mark the selected row, and do so from now on."""
         self._marking = True
-        self.table.selection = self._marked
+        self._show_mark()
 
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
@@ -193,9 +208,10 @@ class RankedTable:
         n_rows = len(rows)
         if self._supported.value and "supported" in rows:
             rows = rows[rows["supported"].astype("boolean").fillna(False).astype(bool)].reset_index(drop=True)
-        compact = COMPACT_WHOLE if place.selection.condition is None else COMPACT_VALUE
-        others = [name for name in rows if name not in (KEY, *HIDDEN, *ORDER, *LAST, "latent", "half", "note")]
-        full = ("latent", "half", "note", *ORDER, *others, *LAST)
+        compact: tuple[str, ...] = COMPACT_WHOLE if place.selection.condition is None else COMPACT_VALUE
+        compact = compact if is_scored(self._reads, place.selection) else COMPACT_UNSCORED
+        others = [name for name in rows if name not in (KEY, *HIDDEN, *ORDER, *LAST, *FIRST)]
+        full = (*FIRST, *ORDER, *others, *LAST)
         columns = [name for name in (compact if self._compact else full) if name in rows]
         shown = rows[[KEY, *columns]]
         if not shown.equals(self.table.value):
@@ -218,15 +234,17 @@ class RankedTable:
 
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection
-        if not self._reads.is_mapped(selection.model, place.selection.mapper):
-            return "No mapping was made for this model; add one with `nldisco map`."
-        if not n_rows:
-            return f"{place.selection.mapper} has no scores of {selection.variable} on the {selection.split} split."
         what = "halves" if selection.sign else "latents"
         hidden = f", {n_rows - n_shown} with too little support hidden" if n_shown < n_rows else ""
         hidden += "" if selection.lasso is None else ", those caught on the map"
         n_all = n_latents * (2 if selection.sign else 1)
-        return f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
+        shown = f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
+        if is_scored(self._reads, selection):
+            return shown
+        if not self._reads.is_mapped(selection.model, selection.mapper):
+            return f"No mapping was made for this model; add one with `nldisco map`. {shown}"
+        which = selection.variable if selection.condition is None else f"{selection.variable} {selection.condition}"
+        return f"{selection.mapper} has no scores of {which} on the {selection.split} split. {shown}"
 
     def _picked(self) -> None:
         """A person chose something; another model or instance has other latents, so its best one is taken."""
@@ -246,11 +264,17 @@ class RankedTable:
 
     def _clicked(self, event: Any) -> None:
         """Select the latent of the clicked row, found by its key: after sorting, row numbers mean nothing."""
-        key = int(self.table.value[KEY].iloc[event.row])
+        latent, sign = latent_of(int(self.table.value[KEY].iloc[event.row]))
         place = self._live.place
-        row = self._reads.mapping(place.selection.model, place.selection.mapper or "").table.loc[key]
-        chosen = replace(place.selection, latent=int(row["latent"]), sign=int(row["sign"]))
-        self._live.go(replace(place, selection=chosen, page=HOME))
+        chosen = replace(place.selection, latent=latent, sign=sign)
+        self._live.go(replace(place, selection=chosen, page=place.page if self._compact else HOME))
+
+    def beside(self, selection: Selection, by: int) -> tuple[int, int] | None:
+        """Latent and sign so many rows on, as the table is sorted now; None where it is empty."""
+        keys = self.table.current_view[KEY]
+        latents = [latent_of(int(key)) for key in keys]
+        rows = pd.DataFrame(latents, columns=["latent", "sign"])
+        return row_beside(rows, selection, by)
 
     def _csv(self) -> io.StringIO:
         """The table as shown, all pages of it."""

@@ -44,7 +44,7 @@ class SessionTime:
         self._kind, self.bin_s = data.activity_kind, data.bin_s
         self.rows = slice(int(data.row_offsets[index]), int(data.row_offsets[index + 1]))
         self.start_ns = self._session.start_ns
-        self.start_s = self.start_ns * 1e-9
+        self.start_s = np.asarray(self.start_ns * 1e-9, dtype=np.float64)
         self.stretch = stretches(self.start_ns, data.bin_ns)
         self.bin_ns = data.bin_ns
         self.low_s, self.high_s = float(self.start_s[0]), float(self.start_s[-1]) + self.bin_s
@@ -101,7 +101,16 @@ class SessionTime:
             strip=TIME,
         )
 
-    def activation(self, trace: NDArray[Any], window: tuple[float, float], *, name: str, row: int, colour: str) -> Panel:
+    def activation(
+        self,
+        trace: NDArray[Any],
+        window: tuple[float, float],
+        *,
+        name: str,
+        row: int,
+        colour: str,
+        last: bool = False,
+    ) -> Panel:
         """Activation of one latent over the window; the axis fits the whole session."""
         inside = self.inside(*window)
         x, y = decimated(self.start_s[inside], trace[inside], self.stretch[inside], N_POINTS)
@@ -109,7 +118,7 @@ class SessionTime:
         step = len(x) <= N_POINTS
         return Panel(
             id=name,
-            x=self.axis(*window),
+            x=self.axis(*window, last=last),
             y=Axis(low=low, high=high, label=name),
             layers=(
                 self.gaps(),
@@ -117,7 +126,7 @@ class SessionTime:
                 Layer("line", {"x": x, "y": y}, colour=colour, width=1.4, step=step, name="activation"),
             ),
             row=row,
-            margins=(6, RIGHT, 6, LEFT),
+            margins=(6, RIGHT, 42 if last else 6, LEFT),
             drag="pan",
         )
 
@@ -205,7 +214,10 @@ class SessionTime:
                 bottom=bottom * per_s,
                 top=top * per_s,
                 name="value" if self._kind == "continuous" else "rate (Hz)",
-                rows=[f"unit {self._session.units['id'].iloc[unit]} {region}".strip() for unit, region in zip(self._order, regions, strict=True)],
+                rows=[
+                    f"unit {self._session.units['id'].iloc[unit]} {region}".strip()
+                    for unit, region in zip(self._order, regions, strict=True)
+                ],
             ),
             Layer(
                 "stripes",

@@ -95,7 +95,7 @@ class Layout(Config):
     fluorescence : which traces of suite2p and CaImAn to take
     presentation : column that numbers the presentations of a stimulus, for tables of stimulus responses
     text_rows : what one line of a text file holds: all spikes of a unit, or the time and the unit of a spike
-    nwb : settings of the dataset ``nwb``, the only ones that NWB files take
+    nwb : settings of the dataset ``nwb``; beside it an NWB file takes signals, intervals and events of other files
     """
 
     spike_times: Reference | None = None

@@ -13,7 +13,7 @@ from nldisco_core.errors import ConfigError, DatasetUnavailable, unknown_name
 from nldisco_core.interfaces import Dataset, DatasetCard
 from nldisco_core.plugins import make
 from nldisco_core.recording_checks import activity_warnings
-from nldisco_core.session import Session
+from nldisco_core.session import DeferredMapping, Session
 from nldisco_files.arrays import naming
 from nldisco_files.behaviour import read_events, read_signals
 from nldisco_files.caiman import caiman_activity, caiman_rate
@@ -32,6 +32,8 @@ from nldisco_files.suite2p import frame_rate, suite2p_activity
 __all__ = ["FilesDataset"]
 
 _NOT_STATED = "not stated"
+
+_BESIDE_NWB = frozenset({"nwb", "signals", "intervals", "events", "time_unit", "sample_hz"})
 
 _ACTIVITIES: Mapping[str, Callable[[Source, Layout], Activity]] = {
     "phy": phy_activity,
@@ -90,7 +92,9 @@ class FilesDataset:
         form, layout = self._format(path)
         if form == "nwb":
             reader = _nwb(path, layout)
-            return replace(reader.load(reader.session_ids()[0]), session_id=session_id)
+            session = replace(reader.load(reader.session_ids()[0]), session_id=session_id)
+            with naming(path):
+                return _with_tables_beside(session, Source(path, layout), layout)
         with naming(path):
             return _session(session_id, Source(path, layout), layout, form)
 
@@ -117,11 +121,33 @@ class FilesDataset:
 
 def _nwb(path: Path, layout: Layout) -> Dataset:
     """The file as the dataset `nwb` reads it; `ConfigError` where the layout speaks of what only other files take."""
-    unused = sorted(layout.model_fields_set - {"nwb"})
+    unused = sorted(layout.model_fields_set - _BESIDE_NWB)
     if unused:
         raise ConfigError(f"{path.name}: an NWB file takes no layout.{', layout.'.join(unused)}; set layout.nwb.KEY")
     reader: Dataset = make("dataset", "nwb", {**layout.nwb, "path": str(path)})
     return reader
+
+
+def _with_tables_beside(session: Session, source: Source, layout: Layout) -> Session:
+    """An NWB session with the behaviour that its layout reads from tables beside the file, on the file's clock.
+
+    What the layout names takes the place of what the file holds under that name; the file's own signals stay unread.
+    """
+    if not (layout.signals or layout.intervals or layout.events):
+        return session
+    rowless = Activity(units=session.units, span_s=session.span_s)
+    signals, faults = read_signals(source, layout, rowless)
+    tables, complaints = read_intervals(source, layout, rowless)
+    events, stray = read_events(source, layout, session.span_s)
+    own = {name: partial(session.signals.__getitem__, name) for name in session.signals}
+    beside = {name: partial(signals.__getitem__, name) for name in signals}
+    return replace(
+        session,
+        signals=DeferredMapping({**own, **beside}),
+        intervals={**session.intervals, **tables},
+        events={**session.events, **events},
+        warnings=(*session.warnings, *faults, *complaints, *stray),
+    )
 
 
 def _session(session_id: str, source: Source, layout: Layout, form: FormatName) -> Session:

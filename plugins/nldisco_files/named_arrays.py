@@ -186,16 +186,22 @@ def _rows_first(matrix: Array, layout: Layout, field: str, n_rows: int | None, n
     return matrix
 
 
+def _usual_step_s(times_s: NDArray[np.float64]) -> float | None:
+    """Median step (s) between times that increase, None where none does."""
+    steps = np.diff(times_s[np.isfinite(times_s)])
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else None
+
+
 def _row_times(
     layout: Layout, times_s: NDArray[np.float64] | None, n_rows: int, field: str
 ) -> tuple[NDArray[np.float64], float]:
     """(n_rows,) start of each row (s), and its width (s)."""
     width = layout.bin_s or (layout.sample_hz and 1 / layout.sample_hz)
     if times_s is not None:
-        steps = np.diff(times_s[np.isfinite(times_s)])
-        if not width and not (steps > 0).any():
+        width = width or _usual_step_s(times_s)
+        if not width:
             raise InvalidRecording("the times of the rows do not increase; correct them, or set layout.bin_s instead")
-        return times_s, float(width or np.median(steps[steps > 0]))
+        return times_s, float(width)
     if not width:
         raise InvalidRecording(
             f"nothing says when the {n_rows} rows of layout.{field} were taken; set layout.times to their array, or "

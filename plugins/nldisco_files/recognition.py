@@ -32,7 +32,8 @@ def format_of(path: Path, layout: Layout) -> FormatName | None:
         if is_suite2p(path):
             return "suite2p"
         named = references(layout)
-        if named and all(file_of(reference)[0] is not None for reference in named):
+        stated = (layout.spike_times, layout.counts, layout.rates, layout.traces)
+        if any(each is not None for each in stated) and all(file_of(reference)[0] is not None for reference in named):
             return "arrays"
         return "spike-text" if is_spike_text(path) else None
     suffix = path.suffix.lower()

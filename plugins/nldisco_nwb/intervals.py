@@ -13,6 +13,7 @@ from pynwb.behavior import BehavioralEvents
 from pynwb.epoch import TimeIntervals
 from pynwb.misc import IntervalSeries
 
+from nldisco_core.recording_checks import sound_intervals
 from nldisco_core.session import IntervalTable
 from nldisco_nwb.contents import pieces, plain_array, scalar_columns
 from nldisco_nwb.opening import OpenFile
@@ -35,7 +36,7 @@ def interval_tables(opened: OpenFile) -> tuple[dict[str, IntervalTable], tuple[s
         frame, complaints = _frame(item) if isinstance(item, TimeIntervals) else _states(item)
         table = None
         if len(frame):
-            frame, more = _ordered(frame)
+            frame, more = sound_intervals(frame)
             frame, events, also = _with_events(frame)
             complaints = [*complaints, *more, *also]
             table = IntervalTable(_with_label(frame, needed=name == "epochs"), events=events) if len(frame) else None
@@ -98,20 +99,6 @@ def _states(series: IntervalSeries) -> tuple[pd.DataFrame, list[str]]:
         rows.append(pd.DataFrame({"start_s": starts[:n_rows], "stop_s": stops[:n_rows], "label": str(kind)}))
     frame = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"start_s": [], "stop_s": [], "label": []})
     return (frame if len(kinds) > 1 else frame.drop(columns="label")), complaints
-
-
-def _ordered(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    complaints = []
-    bounds = frame[["start_s", "stop_s"]].to_numpy()
-    sound = np.isfinite(bounds).all(axis=1) & (bounds[:, 1] >= bounds[:, 0])
-    if not sound.all():
-        dropped = np.count_nonzero(~sound)
-        complaints.append(f"{dropped} of {len(frame)} rows without a finite start before a finite stop; dropped")
-        frame = frame[sound]
-    if (np.diff(frame["start_s"]) < 0).any():
-        complaints.append("rows out of order; sorted by start")
-        frame = frame.sort_values("start_s", kind="stable")
-    return frame.reset_index(drop=True), complaints
 
 
 def _with_events(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:

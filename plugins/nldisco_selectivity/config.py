@@ -23,8 +23,8 @@ class SelectivityConfig(Config):
     windows : by the name of an event, seconds before and after it; bins in this window are compared with all others
     n_quantiles, n_circular, n_position : conditions of a linear and a circular variable, side of the grid of a position
     n_quantiles_of : conditions of single linear variables by name, in place of `n_quantiles`
-    detrend : linear variables from which the straight line through each session is removed before they are cut; a
-        variable with a trend too slow to be shifted inside parts of the session has no p without it
+    detrend : linear variables whose slow drift through each session is removed before they are cut: a straight line and
+        up to two waves. A variable that drifts too much to be shifted inside parts of the session has no p without it
     n_shifts : relabellings drawn for each p; 0 for none
     blocks : variable that names the blocks of the session within which conditions of trials were drawn at random; they
         are permuted inside these only

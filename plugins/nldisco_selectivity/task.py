@@ -105,7 +105,7 @@ def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
     own = [covariate for name in names for covariate in one_per_channel(_detrended(task, name))]
     windows = [around_event(data, event, *window) for event, window in config.windows.items()]
     found: list[Variable] = []
-    notes = [f"{name}: less the straight line through each session" for name in names if name in config.detrend]
+    notes = [f"{name}: less its slow drift through each session" for name in names if name in config.detrend]
     notes += [
         f"{name}: not in session {', '.join(lacking)}, whose bins do not count"
         for name in names
@@ -128,7 +128,7 @@ def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
 
 
 def _detrended(task: Task, name: str) -> Covariate:
-    """A variable of the data, less its trend where that is asked for."""
+    """A variable of the data, less its drift where that is asked for."""
     covariate = task.data.covariate(name)
     return detrended(covariate, task.data) if name in task.config.detrend else covariate
 

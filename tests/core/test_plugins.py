@@ -17,7 +17,7 @@ from nldisco_core.hookspecs import hookimpl
 from nldisco_core.plugins import PluginRecord, Registry, discover
 from nldisco_core.providers import Preset, Provider, load_target
 
-OWN = {"datasets", "files", "nwb", "sae", "baselines", "selectivity", "spatial", "decoding", "explorer"}
+OWN = {"datasets", "files", "nwb", "sae", "baselines", "selectivity", "spatial", "decoding", "explorer", "report"}
 HEAD = "from nldisco_core.hookspecs import hookimpl\nfrom nldisco_core.providers import Preset, Provider\n"
 GOOD = f"""{HEAD}
 @hookimpl

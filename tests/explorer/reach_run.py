@@ -1,4 +1,4 @@
-"""A run of reaches to eight targets, written directly: trials with events, two sessions, a gap, latents of known kind."""
+"""A run of reaches to eight targets, written directly: trials with events, two sessions, gaps, known latents."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def _session(rng: np.random.Generator, index: int, n_trials: int, n_units: int) 
         Covariate(name="hand", values=place, kind="position", physical_unit="cm", channels=("x", "y")),
         Covariate(name="speed", values=speed, kind="linear", physical_unit="cm/s"),
         Covariate(name="direction", values=angle, kind="circular", period=2 * np.pi, physical_unit="rad"),
-        Covariate(name="target", values=target[trial].astype(float), kind="discrete", source="trial", categories=TARGETS),
+        Covariate(
+            name="target", values=target[trial].astype(float), kind="discrete", source="trial", categories=TARGETS
+        ),
     )
     units = pd.DataFrame({"id": [f"u{i}" for i in range(n_units)], "kind": ""})
     units["region"] = np.where(np.arange(n_units) < n_units // 2, "PMd", "M1")

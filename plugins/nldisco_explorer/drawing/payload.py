@@ -47,8 +47,9 @@ class Layer:
 
     Parameters
     ----------
-    kind : ``line``, ``area``, ``band``, ``bars``, ``image``, ``points``, ``cloud``, ``path3``, ``rings``, ``rules``,
-        ``spans``, ``window``, ``arrows``, ``words`` or ``stripes``, as ``panels.js`` draws it
+    kind : ``line``, ``area``, ``band``, ``patch``, ``bars``, ``image``, ``points``, ``cloud``, ``path3``, ``shape``,
+        ``rings``, ``rules``, ``spans``, ``window``, ``arrows``, ``words``, ``legend``, ``ramp`` or ``stripes``, as
+        ``panels.js`` draws it
     arrays : by the name that kind reads; whole numbers of eight bits are sent as they are, all others as float32
     style : colours and what else that kind reads, plain values only
     """
@@ -133,7 +134,9 @@ class Drawing:
             "least_column": self.least_column,
             "limits": {link: list(limits) for link, limits in self.limits.items()},
             "panels": panels,
-            "arrays": [["u1" if a.dtype == np.uint8 else "f4", at, a.size] for a, at in zip(arrays, places, strict=True)],
+            "arrays": [
+                ["u1" if a.dtype == np.uint8 else "f4", at, a.size] for a, at in zip(arrays, places, strict=True)
+            ],
         }
         return _joined(header, arrays)
 
@@ -142,7 +145,11 @@ def _panel(panel: Panel, arrays: list[NDArray[Any]]) -> dict[str, Any]:
     layers = []
     for layer in panel.layers:
         layers.append(
-            {"kind": layer.kind, **layer.style, "arrays": {name: len(arrays) + i for i, name in enumerate(layer.arrays)}}
+            {
+                "kind": layer.kind,
+                **layer.style,
+                "arrays": {name: len(arrays) + i for i, name in enumerate(layer.arrays)},
+            }
         )
         arrays.extend(layer.arrays.values())
     return {**vars(panel), "x": vars(panel.x), "y": vars(panel.y), "layers": layers}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.palettes import Cividis256
+from bokeh.palettes import Viridis256
 
 from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, NEUTRAL, PALETTE
 from nldisco_explorer.style import THEMES
@@ -14,6 +14,10 @@ __all__ = ["CANVAS_THEMES"]
 # Directions run through four colours that differ in lightness as well as between blue and yellow, the axis that
 # people without red or green cones see; the ends meet.
 CYCLE = ("#2b7fd0", "#b9a7cf", "#c98a10", "#7d5a86", "#2b7fd0")
+
+
+# As ``diverging``, for points: their middle stands out from both grounds.
+BALANCE = ("#8a3f00", "#d98a3d", NEUTRAL, "#4a97d0", "#0d4f86")
 
 
 def _theme(name: str, *, ink: tuple[str, ...], sequence: tuple[str, ...], diverging: tuple[str, ...]) -> dict[str, Any]:
@@ -31,7 +35,14 @@ def _theme(name: str, *, ink: tuple[str, ...], sequence: tuple[str, ...], diverg
         "neutral": NEUTRAL,
         "palette": PALETTE,
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
-        "scales": {"ink": ink, "sequence": sequence, "diverging": diverging, "cycle": CYCLE},
+        "scales": {
+            "ink": ink,
+            "sequence": sequence,
+            "visible": ink[1:],
+            "diverging": diverging,
+            "balance": BALANCE,
+            "cycle": CYCLE,
+        },
     }
 
 
@@ -39,14 +50,15 @@ CANVAS_THEMES: dict[str, Any] = {
     "light": _theme(
         "light",
         ink=("#ffffff", "#8fbfe2", "#2b86c5", "#0b3d66"),
-        sequence=Cividis256[8:208:8],
+        sequence=Viridis256[8:224:8],
         diverging=("#8a3f00", "#d98a3d", "#ffffff", "#5aa3d6", "#0d4f86"),
     ),
     "dark": _theme(
         "dark",
         ink=("#181d23", "#1f5f91", "#4da3e0", "#d6ecff"),
-        sequence=Cividis256[70::8],
+        sequence=Viridis256[64::8],
         diverging=("#ffb066", "#b8661a", "#181d23", "#2b7bb8", "#8fd0ff"),
     ),
 }
-"""What ``panels.js`` reads of a theme, by name. A scale is a list of stops; ``ink`` starts at the ground."""
+"""What ``panels.js`` reads of a theme, by name. A scale is a list of stops; ``ink`` and
+the middle of ``diverging`` are the ground; ``visible`` is ``ink`` without it."""

@@ -52,8 +52,17 @@ class _CardTile:
         )
         self.panel.object = (
             f'<section aria-label="{html.escape(latent_name(selection))}"><h2>{html.escape(latent_name(selection))} '
+            f"{_called(reads, selection)}"
             f"<small>{html.escape(' · '.join(parts))}</small>{warnings}</h2><dl>{facts}</dl></section>"
         )
+
+
+def _called(reads: Readings, selection: Selection) -> str:
+    """The name and the stars that people gave the latent."""
+    key = (selection.model, selection.instance, -1 if selection.latent is None else selection.latent, selection.sign)
+    note = reads.notes.current().get(key)
+    said = " ".join(part for part in (note.name, "★" * note.stars) if part) if note else ""
+    return f'<span class="called">{html.escape(said)}</span> ' if said else ""
 
 
 def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:

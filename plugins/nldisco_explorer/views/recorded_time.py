@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from bokeh.models import FixedTicker, Range1d
+from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS, Binned, BinnedSession
@@ -64,10 +64,22 @@ class _TimeTile(StillTile):
         for code, name in (*enumerate(SPLITS), (-1, "no split")):
             own = spans[spans["split"] == code]
             if len(own):
+                bars = {
+                    "left": own["left"],
+                    "right": own["right"],
+                    "top": own["row"] + 0.15,
+                    "bottom": own["row"] + 0.85,
+                }
                 drawn.quad(
-                    left=own["left"], right=own["right"], top=own["row"] + 0.15, bottom=own["row"] + 0.85,
-                    fill_color=NEUTRAL if code < 0 else _SPLIT_COLOURS[code], line_color=None, legend_label=name,
-                )  # fmt: skip
+                    left="left",
+                    right="right",
+                    top="top",
+                    bottom="bottom",
+                    source=ColumnDataSource(bars, name=name),
+                    fill_color=NEUTRAL if code < 0 else _SPLIT_COLOURS[code],
+                    line_color=None,
+                    legend_label=name,
+                )
         legend_above(drawn, shown=len(spans) > 0)
         super().__init__(drawn)
         self.say(*(_time_in_words(session, data.bin_ns) for session in data.sessions[:4]))

@@ -1,4 +1,4 @@
-"""The tile of a whole session: activation, behaviour and population on one time axis, with jumps between activations."""
+"""The tile of a whole session: activation, behaviour and population on one time axis, and jumps along it."""
 
 from __future__ import annotations
 
@@ -62,19 +62,30 @@ class _SessionTile(CanvasTile):
         self._window = (0.0, WINDOW_S)
         self._index = 0
         self._session = pmui.Select(
-            label="session", options={each.session_id: i for i, each in enumerate(sessions)}, size="small", width=190, margin=0
+            label="session",
+            options={each.session_id: i for i, each in enumerate(sessions)},
+            size="small",
+            width=190,
+            margin=0,
         )
         self._session.visible = len(sessions) > 1
         self._session.param.watch(lambda event: self._turn_to(event.new), "value")
         names = list(reads.variables())
         self._variables = pmui.MultiChoice(
-            label="behaviour", options=names, value=[], size="small", width=330, margin=0, max_items=MOST_VARIABLES + 2
+            label="behaviour", options=names, value=[], width=360, margin=0, max_items=MOST_VARIABLES + 2
         )
         self._variables.param.watch(lambda _: self._redraw(), "value")
-        buttons = [_button(text, label) for text, label in (("‹ previous", "previous activation"), ("next ›", "next activation"))]
+        buttons = [
+            _button(text, label)
+            for text, label in (("‹ previous", "previous activation"), ("next ›", "next activation"))
+        ]
         for button, step in zip(buttons, (-1, 1), strict=True):
             button.on_click(lambda _, step=step: self.jump(step))
-        closer, wider, whole = _button("+", "show less time"), _button("−", "show more time"), _button("all", "whole session")
+        closer, wider, whole = (
+            _button("+", "show less time"),
+            _button("−", "show more time"),
+            _button("all", "whole session"),
+        )
         closer.on_click(lambda _: self._zoom(0.5))
         wider.on_click(lambda _: self._zoom(2.0))
         whole.on_click(lambda _: self._move(-np.inf, np.inf))
@@ -100,7 +111,9 @@ class _SessionTile(CanvasTile):
             return
         trace, begins = self._time.start_s, self._bouts()
         middle = sum(self._window) / 2
-        beyond = begins[begins > middle + 1e-6] if step > 0 else begins[begins < middle - self._reads.run.counts.bin_s / 2]
+        beyond = (
+            begins[begins > middle + 1e-6] if step > 0 else begins[begins < middle - self._reads.run.counts.bin_s / 2]
+        )
         if len(beyond) and len(trace):
             half = (self._window[1] - self._window[0]) / 2
             at = float(beyond[0] if step > 0 else beyond[-1])
@@ -215,11 +228,15 @@ class _SessionTile(CanvasTile):
         n_gaps = int(time.stretch[-1]) if len(time.stretch) else 0
         said = [
             f"{latent_name(selection)}{where}, {number(low, 5)} to {number(high, 5)} s of {number(time.high_s, 5)} s:",
-            f"active in {active} of {n_bins} bins ({share(active / max(n_bins, 1))}), {len(self._bouts())} activations in the session.",
+            f"active in {active} of {n_bins} bins ({share(active / max(n_bins, 1))}),",
+            f"{len(self._bouts())} activations in the session.",
             f"Pinned beside it: {', '.join(map(str, pinned))}." if pinned else "",
             f"Grey: {n_gaps} gap{'s' * (n_gaps != 1)} in the recording." if n_gaps else "",
-            "" if selection.split == "all" else f"The strip is tinted where bins are of the {selection.split} split; all splits are drawn.",
-            "Drag to move, pinch or Ctrl and wheel to zoom, double-click for the whole session; press in the strip to go there.",
+            ""
+            if selection.split == "all"
+            else f"The strip is tinted where bins are of the {selection.split} split; all splits are drawn.",
+            "Drag to move, pinch or Ctrl and wheel to zoom, double-click for the whole session;",
+            "press in the strip to go there.",
         ]
         return " ".join(each for each in said if each)
 

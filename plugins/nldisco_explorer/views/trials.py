@@ -107,7 +107,8 @@ def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float,
     half = float(each.times_s[1] - each.times_s[0]) / 2
     first = np.searchsorted(each.codes, np.unique(each.codes)) / per_row
     bounds = [
-        (n_rows - stop, n_rows - start) for start, stop in zip(first, [*first[1:], len(each.codes) / per_row], strict=True)
+        (n_rows - stop, n_rows - start)
+        for start, stop in zip(first, [*first[1:], len(each.codes) / per_row], strict=True)
     ]
     shown = [colours.get(int(code), "neutral") for code in np.unique(each.codes)]
     labels = [_row_label(each, groups, row, per_row) for row in range(n_rows)]
@@ -135,7 +136,13 @@ def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float,
         row=1,
         column=column,
         margins=(24, 14, 8, 58),
-        x=Axis(low=float(each.times_s[0]) - half, high=float(each.times_s[-1]) + half, link="time", shown=False, hover="time (s)"),
+        x=Axis(
+            low=float(each.times_s[0]) - half,
+            high=float(each.times_s[-1]) + half,
+            link="time",
+            shown=False,
+            hover="time (s)",
+        ),
         y=Axis(low=0, high=n_rows, label=rows, shown=False),
         layers=tuple(layers),
         grid=False,
@@ -208,7 +215,10 @@ def _summary(
     low, high = (number(float(bound[at])) for bound in means[code][1:])
     which = f" for {groups.labels[code]}" if len(groups.labels) > 1 else ""
     if value > 0:
-        said.append(f"Largest mean {number(value)} (95 % interval {low} to {high}) {number(float(each.times_s[at]), 2)} s from it{which}.")
+        said.append(
+            f"Largest mean {number(value)} (95 % interval {low} to {high}) "
+            f"{number(float(each.times_s[at]), 2)} s from it{which}."
+        )
     else:
         said.append("Silent in all of them.")
     n_groups = len(np.unique(each.codes))

@@ -1,0 +1,51 @@
+"""Which latents are active together, counted block after block of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.latents import LatentSpace
+
+__all__ = ["LATENTS_AT_ONCE", "active_bins", "active_together", "codes_of", "latent_blocks", "n_active"]
+
+LATENTS_AT_ONCE = 512
+
+
+def codes_of(space: LatentSpace, instance: int, chosen: NDArray[np.bool_]) -> sparse.csr_array:
+    """(n_chosen, n_latents) activations of one instance at the deepest level, as rows."""
+    return (space.csr(instance) if space.is_sparse else sparse.csr_array(space.dense(instance)))[chosen]
+
+
+def active_bins(codes: sparse.csr_array) -> sparse.csr_array:
+    """(n_rows, n_latents) ones where an activation is not zero."""
+    return sparse.csr_array((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
+
+
+def n_active(codes: sparse.csr_array) -> NDArray[np.int64]:
+    """(n_latents,) rows in which each latent is active."""
+    return np.bincount(codes.indices, minlength=codes.shape[1]).astype(np.int64)
+
+
+def active_together(
+    codes: sparse.csr_array, *, n_first: int | None = None
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Block after block of latents, the (n_block, n_latents) rows in which each is active together with each other.
+
+    Parameters
+    ----------
+    n_first : go through the first so many latents only; None for all
+    """
+    active = active_bins(codes)
+    by_latent = active.tocsc()
+    for part in latent_blocks(codes.shape[1] if n_first is None else n_first):
+        yield part, np.asarray((by_latent[:, part].T @ active).toarray())
+
+
+def latent_blocks(n_latents: int) -> Iterator[slice]:
+    """Slices of at most `LATENTS_AT_ONCE` latents that cover all of them in order."""
+    for first in range(0, n_latents, LATENTS_AT_ONCE):
+        yield slice(first, min(first + LATENTS_AT_ONCE, n_latents))

@@ -1,0 +1,385 @@
+"""The tile that compares two models: matched latents with their null, and a pair's tuning and traces on synced axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import NumberFormatter
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nldisco_core.errors import DataError
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_core.tuning import condition_means
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
+from nldisco_explorer.drawing.tile import CanvasTile
+from nldisco_explorer.figures import number
+from nldisco_explorer.pairing import Pairing, Side, pairing
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.style import TABLE_CSS
+from nldisco_explorer.timeline import TIME, session_times
+
+__all__ = ["Matches"]
+
+WINDOW_S = 40.0
+TOP_ROW, TRACE_ROW, LAST_ROW = 270, 100, 138
+HERE, THERE = "activation", "behaviour"
+
+_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pairing")
+_kept: WeakKeyDictionary[Readings, dict[tuple[Any, ...], Pairing]] = WeakKeyDictionary()
+
+
+class Matches:
+    """View: latents matched with those of a control, of another instance, or of another run."""
+
+    title: ClassVar[str] = "Matched latents"
+    page: ClassVar[str] = "compare"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> CanvasTile:
+        """A new tile."""
+        return _CompareTile(readings(run))
+
+
+class _CompareTile(CanvasTile):
+    def __init__(self, reads: Readings) -> None:
+        self._reads = reads
+        self._selection: Selection | None = None
+        self._found: Pairing | None = None
+        self._window: tuple[float, float] | None = None
+        self._drawn: tuple[Any, ...] = ()
+        self._beside = pmui.Select(label="compared with", options={}, size="small", width=430, margin=0)
+        self._beside.param.watch(lambda event: self._chosen(event.new), "value")
+        self.table = pn.widgets.Tabulator(
+            pd.DataFrame({"latent": [], "partner": [], "similarity": [], "null": []}),
+            show_index=False,
+            disabled=True,
+            selectable=1,
+            height=300,
+            layout="fit_columns",
+            theme="simple",
+            stylesheets=[TABLE_CSS],
+            formatters={name: NumberFormatter(format="0.000") for name in ("similarity", "null")},
+            sizing_mode="stretch_width",
+            margin=(8, 0, 0, 0),
+        )
+        self.table.on_click(lambda event: self._pick(int(self.table.value["latent"].iloc[event.row])))
+        super().__init__(self._beside)
+        self.panel.append(self.table)
+
+    def show(self, selection: Selection) -> None:
+        """Match the selected model with the one beside it, and draw the selected latent's pair."""
+        self._selection = selection
+        options = self._options(selection)
+        with self.filling():
+            if options != self._beside.options:
+                self._beside.param.update(options=options, value=None if not options else next(iter(options.values())))
+            against = f"run:{selection.against}"
+            if against in options.values():
+                self._beside.value = against
+        self.table.visible = bool(options)
+        if not options:
+            self.say(
+                "Nothing to compare with: this run has one model of one instance, and no other run is served.",
+                "Serve two runs, `nldisco serve RUN RUN`, or train with controls.",
+            )
+            return
+        self._match()
+
+    def done(self, what: Mapping[str, Any]) -> None:
+        """A click on a pair selects its latent; the time axis may be moved."""
+        if what.get("kind") == "click" and what.get("item") is not None:
+            self._pick(int(what["item"]))
+        elif what.get("kind") == "range":
+            self._window = (float(what["low"]), float(what["high"]))
+            self._draw()
+
+    def _options(self, selection: Selection) -> dict[str, str]:
+        """What the model can be compared with: other instances, other models of this run, other runs."""
+        n_instances = self._reads.space(selection.model).n_instances
+        runs = () if self._explorer is None else self._explorer.runs
+        return {
+            **{
+                f"{name} ({'model' if name == 'model' else 'control'} of this run)": f"model:{name}"
+                for name in self._reads.models
+                if name != selection.model
+            },
+            **{f"instance {i} of this model": f"instance:{i}" for i in range(n_instances) if i != selection.instance},
+            **{f"run {name}": f"run:{name}" for name in runs if name != self._reads.run.name},
+        }
+
+    def _chosen(self, value: str | None) -> None:
+        if self._filling or value is None:
+            return
+        kind, _, name = value.partition(":")
+        against = name if kind == "run" else None
+        if self._selection is not None and against != self._selection.against and self._explorer is not None:
+            self.select(against=against)
+        else:
+            self._match()
+
+    def _other(self) -> Side:
+        assert self._selection is not None
+        kind, _, name = str(self._beside.value).partition(":")
+        if kind == "run" and self._explorer is not None:
+            return Side(readings(self._explorer.runs[name]), "model", 0)
+        if kind == "instance":
+            return Side(self._reads, self._selection.model, int(name))
+        return Side(self._reads, name, min(self._selection.instance, self._reads.space(name).n_instances - 1))
+
+    def _match(self) -> None:
+        """Draw the pairs if they are known; else find them beside the server's own thread."""
+        assert self._selection is not None
+        one, other = Side(self._reads, self._selection.model, self._selection.instance), self._other()
+        key = (one.model, one.instance, other.reads, other.model, other.instance)
+        if key != self._drawn:
+            self._window, self._found = None, None
+        made, document = _kept.setdefault(self._reads, {}), pn.state.curdoc
+        if key in made:
+            self._found, self._drawn = made[key], key
+            self._draw()
+            return
+        if document is None:
+            self._take(key, self._try(one, other))
+            return
+        self.say("Latents are being matched …")
+        waiting = _worker.submit(self._try, one, other)
+
+        def finished(done: Future[Pairing | str]) -> None:
+            document.add_next_tick_callback(lambda: self._take(key, done.result()))
+
+        waiting.add_done_callback(finished)
+
+    @staticmethod
+    def _try(one: Side, other: Side) -> Pairing | str:
+        try:
+            return pairing(one, other)
+        except DataError as why:
+            return str(why)
+
+    def _take(self, key: tuple[Any, ...], found: Pairing | str) -> None:
+        if isinstance(found, str):
+            self.table.visible = False
+            self.say(f"These two cannot be compared: {found}.")
+            return
+        _kept.setdefault(self._reads, {})[key] = found
+        self._found, self._drawn = found, key
+        self._draw()
+
+    def _pick(self, latent: int) -> None:
+        signed = self._reads.space(self._selection.model).code_kind == "signed" if self._selection else False
+        self.select(latent=latent, sign=1 if signed else 0)
+
+    def _draw(self) -> None:
+        if self._found is None or self._selection is None:
+            return
+        rounded = self._found.table.round(4)
+        if not rounded.equals(self.table.value):
+            self.table.param.update(
+                value=rounded, titles={"similarity": self._found.measure, "null": f"{self._found.measure} by chance"}
+            )
+        at = np.flatnonzero(rounded["latent"] == self._selection.latent)
+        self.table.selection = at[:1].tolist()
+        self.draw(self._drawing(self._selection, self._found, self._other()))
+
+    def _drawing(self, selection: Selection, found: Pairing, other: Side) -> Drawing:
+        pair = found.partner_of(selection.latent)
+        panels = [_ranking(found, selection.latent)]
+        rows: tuple[float, ...] = (TOP_ROW,)
+        limits: dict[str, tuple[float, float, float]] = {}
+        if pair is not None and len(found.rows):
+            matrix = self._pair_matrix(selection, found, other, pair[0])
+            panels += self._tuning(selection, matrix, int(pair[0]), found)
+            traces, limits = self._traces(selection, matrix, int(pair[0]), found)
+            panels += traces
+            rows = (TOP_ROW, TRACE_ROW, LAST_ROW)
+        return Drawing(
+            panels=tuple(panels),
+            summary=self._summary(selection, found, pair),
+            rows=rows,
+            columns=(1, 1),
+            least_column=300,
+            limits=limits,
+        )
+
+    def _pair_matrix(self, selection: Selection, found: Pairing, other: Side, partner: float) -> sparse.csc_array:
+        """(n_bins, 2) this latent and its partner on the bins of this run."""
+        here = self._reads.space(selection.model).csc(selection.instance)[:, [selection.latent or 0]]
+        there = other.reads.space(other.model).csc(other.instance)[:, [int(partner)]]
+        values = np.zeros((self._reads.run.counts.n_bins, 2), dtype=np.float32)
+        values[:, 0] = here.toarray()[:, 0]
+        values[found.rows, 1] = there.toarray()[found.partner_rows, 0]
+        return sparse.csc_array(values)
+
+    def _tuning(self, selection: Selection, matrix: sparse.csc_array, partner: int, found: Pairing) -> list[Panel]:
+        """Means of both in each condition of the selected variable, over the shared bins of the selected split."""
+        names = [
+            name
+            for name in self._reads.variables()
+            if len(self._reads.covariate(name).channels) == 1 or self._reads.covariate(name).kind == "position"
+        ]
+        if not names:
+            return []
+        name = selection.variable if selection.variable in names else names[0]
+        chosen = self._reads.cut(name)
+        used = np.zeros(matrix.shape[0], dtype=bool)
+        used[found.rows] = self._reads.split_mask(selection.split)[found.rows]
+        mean = condition_means(sparse.csc_array(matrix.astype(np.float64)), chosen, used).mean
+        top = np.maximum(np.nanmax(np.abs(np.nan_to_num(mean)), axis=1, keepdims=True), 1e-12)
+        relative = mean / top
+        if chosen.kind == "position" and len(chosen.edges) == 2:
+            return _maps(relative.reshape(2, *chosen.grid), chosen.edges, (selection.latent or 0, partner))
+        covariate = self._reads.covariate(name)
+        ticks, centres, unit = None, chosen.centres, covariate.physical_unit
+        if chosen.kind == "circular":
+            centres, unit = centres * 360 / (covariate.period or 1.0), "°"
+        if chosen.kind == "discrete":
+            centres = np.arange(chosen.n_conditions, dtype=np.float64)
+            ticks = tuple((float(i), label) for i, label in enumerate(chosen.labels))
+        low, high = around(centres, share=0.02)
+        bottom = min(0.0, float(np.nanmin(np.nan_to_num(relative)))) * 1.05
+        layers = []
+        for values, colour, latent in zip(relative, (HERE, THERE), (selection.latent, partner), strict=True):
+            style = {} if colour == HERE else {"dash": [7, 4]}
+            layers.append(
+                Layer("line", {"x": centres, "y": values}, colour=colour, width=2.2, name=f"latent {latent}", **style)
+            )
+            layers.append(Layer("points", {"x": centres, "y": values}, colour=colour, size=2.6))
+        return [
+            Panel(
+                id="tuning",
+                title="Mean activation, each relative to its largest",
+                column=1,
+                x=Axis(
+                    low=low,
+                    high=high,
+                    label=f"{name} ({unit})" if unit else name,
+                    hover=name if ticks is None else "",
+                    ticks=ticks,
+                ),
+                y=Axis(low=bottom, high=1.08, label="relative"),
+                layers=tuple(layers),
+                margins=(26, 14, 42, 54),
+            )
+        ]
+
+    def _traces(
+        self, selection: Selection, matrix: sparse.csc_array, partner: int, found: Pairing
+    ) -> tuple[list[Panel], dict[str, tuple[float, float, float]]]:
+        counts = self._reads.run.counts
+        values = matrix.toarray()
+        busiest = int(found.rows[np.argmax(np.abs(values[found.rows, 0]))])
+        time = session_times(self._reads, int(counts.session_of_bin[busiest]))
+        middle = float(time.start_s[busiest - time.rows.start])
+        low, high = self._window or (middle - WINDOW_S / 2, middle + WINDOW_S / 2)
+        width = min(high - low, time.high_s - time.low_s)
+        low = float(np.clip(low, time.low_s, time.high_s - width))
+        window = (low, low + width)
+        here = time.activation(values[time.rows, 0], window, name=f"latent {selection.latent}", row=1, colour=HERE)
+        there = time.activation(values[time.rows, 1], window, name=f"partner {partner}", row=2, colour=THERE, last=True)
+        panels = [replace(each, span=2) for each in (here, there)]
+        return panels, {TIME: (time.low_s, time.high_s, 20 * time.bin_s)}
+
+    def _summary(self, selection: Selection, found: Pairing, pair: tuple[float, float, float] | None) -> str:
+        table = found.table
+        n_all = self._reads.space(selection.model).n_latents
+        beyond = int((table["similarity"] > found.most_by_chance).sum())
+        on = f"over {len(found.rows)} shared bins" if len(found.rows) else "of decoder weights"
+        said = [
+            f"{len(table)} of {n_all} latents are matched one to one on {found.measure} {on}:",
+            f"median {number(float(table['similarity'].median()))},",
+            f"{number(float(table['null'].median()))} when the two are made unrelated;",
+            f"{beyond} are more alike than any unrelated pair was.",
+            found.note,
+        ]
+        if pair is not None:
+            said.append(
+                f"Latent {selection.latent} (blue) and its partner {int(pair[0])} (orange): "
+                f"{found.measure} {number(pair[1])}, {number(pair[2])} by chance."
+            )
+        else:
+            said.append("The selected latent has no partner: it is silent here, or the other model has fewer latents.")
+        said.append("Every latent is assigned a partner, which is no evidence by itself. Click a dot or a row.")
+        return " ".join(each for each in said if each)
+
+
+def _ranking(found: Pairing, latent: int | None) -> Panel:
+    table = found.table
+    rank = np.arange(1, len(table) + 1)
+    labels = [
+        f"latent {a} and {b}\n{found.measure} {number(r)}, {number(null)} by chance"
+        for a, b, r, null in table[["latent", "partner", "similarity", "null"]].itertuples(index=False)
+    ]
+    layers = [
+        Layer("points", {"x": rank, "y": np.sort(table["null"])[::-1]}, colour="neutral", size=1.8),
+        Layer(
+            "points",
+            {"x": rank, "y": table["similarity"]},
+            colour="activation",
+            size=3,
+            items=table["latent"].tolist(),
+            labels=labels,
+        ),
+    ]
+    chosen = np.flatnonzero(table["latent"] == latent)
+    if len(chosen):
+        layers.append(
+            Layer("rings", {"x": rank[chosen], "y": table["similarity"].to_numpy()[chosen]}, colour="behaviour", size=8)
+        )
+    low = min(0.0, float(table[["similarity", "null"]].min().min()) if len(table) else 0.0)
+    return Panel(
+        id="pairs",
+        title=f"{found.measure} of pairs (blue) and by chance (grey)",
+        x=Axis(low=0, high=len(table) + 1, label="pairs, most alike first"),
+        y=Axis(low=low, high=1.04, label=found.measure),
+        layers=tuple(layers),
+        margins=(26, 14, 42, 54),
+        click=True,
+    )
+
+
+def _maps(maps: NDArray[np.float64], edges: tuple[NDArray[np.float64], ...], latents: tuple[int, int]) -> list[Panel]:
+    """Both maps over a position, one beside the other."""
+    xs, ys = edges
+    width = float(xs[-1] - xs[0]) * 1.06
+    layers = []
+    for place, each in enumerate(maps):
+        image = bytes_of(each.T[::-1], min(0.0, float(np.nanmin(np.nan_to_num(each)))), 1.0)
+        extent = [place * width, place * width + float(xs[-1] - xs[0]), float(ys[0]), float(ys[-1])]
+        layers.append(
+            Layer(
+                "image",
+                {"image": image},
+                shape=list(each.T.shape),
+                extent=extent,
+                scale="sequence",
+                missing=True,
+                bottom=0.0,
+                top=1.0,
+                name="relative",
+            )
+        )
+    return [
+        Panel(
+            id="tuning",
+            title=f"Mean activation over position: latent {latents[0]}, then {latents[1]}",
+            column=1,
+            x=Axis(low=0, high=2 * width, shown=False),
+            y=Axis(low=float(ys[0]), high=float(ys[-1]), shown=False),
+            layers=tuple(layers),
+            margins=(26, 14, 42, 24),
+            equal=True,
+            grid=False,
+            frame=False,
+        )
+    ]

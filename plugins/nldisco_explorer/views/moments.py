@@ -1,0 +1,166 @@
+"""The tile of example moments: what was going on when a latent was active strongly, usually and weakly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
+from nldisco_explorer.drawing.tile import CanvasTile
+from nldisco_explorer.evidence import latent_name
+from nldisco_explorer.figures import number
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.timeline import CHANNELS, session_times
+
+__all__ = ["ExampleMoments", "moments_at"]
+
+QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)
+HALF_BINS = 40
+LEAST_HALF_S = 1.0
+ACTIVATION_ROW, BEHAVIOUR_ROW = 120, 112
+
+
+def moments_at(
+    values: NDArray[np.float32], rows: NDArray[np.int64], quantiles: tuple[float, ...], apart: int
+) -> NDArray[np.int64]:
+    """(n_moments,) bins whose activation is nearest to each quantile of the active ones, no two of them close together.
+
+    Parameters
+    ----------
+    values, rows : (n_active,) activations and their bins
+    apart : bins that two moments are more than this apart; a quantile that has no such bin left is left out
+    """
+    chosen: list[int] = []
+    for wanted in np.quantile(values, quantiles):
+        for at in rows[np.argsort(np.abs(values - wanted), kind="stable")]:
+            if all(abs(int(at) - other) > apart for other in chosen):
+                chosen.append(int(at))
+                break
+    return np.array(chosen, dtype=np.int64)
+
+
+class ExampleMoments:
+    """View: activation and a variable around moments of strong, usual and weak activation."""
+
+    title: ClassVar[str] = "Example moments"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> CanvasTile:
+        """A new tile."""
+        return _MomentsTile(readings(run))
+
+
+class _MomentsTile(CanvasTile):
+    def __init__(self, reads: Readings) -> None:
+        self._reads = reads
+        self._windows: list[tuple[float, float]] = []
+        super().__init__()
+
+    def show(self, selection: Selection) -> None:
+        """Draw six moments, from the strongest activation to the weak ones."""
+        reads, counts = self._reads, self._reads.run.counts
+        active = reads.activations(selection)
+        if not len(active.rows):
+            self.say(f"{latent_name(selection)} is never active in these bins.")
+            return
+        half = max(HALF_BINS, round(LEAST_HALF_S / counts.bin_s))
+        at = moments_at(active.values, active.rows, QUANTILES, half)
+        trace = active.trace(counts.n_bins)
+        names = reads.variables()
+        variable = selection.variable if selection.variable in names else next(iter(names), None)
+        panels: list[Panel] = []
+        self._windows = []
+        for column, row in enumerate(at):
+            time = session_times(reads, int(counts.session_of_bin[row]))
+            middle = float(time.start_s[row - time.rows.start])
+            window = (middle - half * counts.bin_s, middle + (half + 1) * counts.bin_s)
+            self._windows.append(window)
+            inside = time.inside(*window)
+            rows = np.arange(inside.start, inside.stop) + time.rows.start
+            since = time.start_s[inside] - middle
+            title = f"{number(float(trace[row]), 2)} at {number(middle, 5)} s"
+            panels.append(_activation(since, trace[rows], float(trace.max()), title, column, variable is None))
+            if variable is not None:
+                panels.append(_behaviour(reads, variable, rows, since, column))
+        self.draw(
+            Drawing(
+                panels=tuple(panels),
+                summary=f"{len(at)} moments of {latent_name(selection).lower()}, from the strongest to quantile "
+                f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {variable}'}. "
+                "Click one to see it in the session.",
+                rows=(ACTIVATION_ROW, BEHAVIOUR_ROW) if variable is not None else (ACTIVATION_ROW + 30,),
+                columns=(1,) * len(at),
+                least_column=150,
+            )
+        )
+
+    def done(self, what: Mapping[str, Any]) -> None:
+        """Go to the moment in the session."""
+        if what.get("kind") == "click" and str(what.get("panel", "")).isdigit():
+            low, high = self._windows[int(what["panel"])]
+            self.select(window_s=(round(low, 3), round(high, 3)), page="session")
+
+
+def _activation(since: NDArray[Any], values: NDArray[Any], top: float, title: str, column: int, last: bool) -> Panel:
+    return Panel(
+        id=str(column),
+        title=title,
+        column=column,
+        x=_time(since, shown=last),
+        y=Axis(low=0, high=1.08 * top, shown=column == 0),
+        layers=(
+            Layer("rules", x=[0], colour="neutral", dash=[3, 3]),
+            Layer("area", {"x": since, "y": values}, colour="activation", alpha=0.35, step=True),
+            Layer("line", {"x": since, "y": values}, colour="activation", width=1.4, step=True, name="activation"),
+        ),
+        margins=(24, 8, 6, 44),
+        click=True,
+    )
+
+
+def _behaviour(reads: Readings, variable: str, rows: NDArray[np.int64], since: NDArray[Any], column: int) -> Panel:
+    covariate = reads.covariate(variable)
+    values = covariate.values[rows]
+    ticks: tuple[tuple[float, str], ...] | None = None
+    if covariate.kind == "circular":
+        values = ((values / (covariate.period or 1.0) + 0.5) % 1 - 0.5) * 360
+        low, high, ticks = -190.0, 190.0, tuple((float(d), f"{d}°".replace("-", "−")) for d in (-180, 0, 180))
+    elif covariate.kind == "discrete":
+        labels = covariate.categories or ()
+        low, high = -0.5, max(float(np.nanmax(covariate.values)), 0.0) + 0.5
+        ticks = tuple((float(i), label) for i, label in enumerate(labels)) if 0 < len(labels) <= 8 else None
+    else:
+        low, high = around(covariate.values)
+    kind = "line" if covariate.kind in ("linear", "position") else "points"
+    layers = [
+        Layer(
+            kind,
+            {"x": since, "y": each},
+            colour=colour,
+            size=1.5,
+            width=1.6,
+            name=channel if len(values.T) > 1 else variable,
+        )
+        for each, channel, colour in zip(values.T, covariate.channels, CHANNELS, strict=False)
+    ]
+    return Panel(
+        id=str(column),
+        row=1,
+        column=column,
+        x=_time(since, shown=True, label="s from the moment"),
+        y=Axis(low=low, high=high, shown=column == 0, ticks=ticks),
+        layers=(Layer("rules", x=[0], colour="neutral", dash=[3, 3]), *layers),
+        margins=(4, 8, 38, 44),
+        click=True,
+    )
+
+
+def _time(since: NDArray[Any], *, shown: bool, label: str = "") -> Axis:
+    return Axis(low=float(since[0]), high=float(since[-1]), shown=shown, label=label, link="moment", hover="s from it")

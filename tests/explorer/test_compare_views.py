@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nldisco_explorer.drawing.payload import unpacked
+from nldisco_explorer.pairing import Side, pairing, shared_bins
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.views.compare import Matches
+
+from nldisco_core.binned import Binned
+from nldisco_core.errors import DataError
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+
+# Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
+
+
+class Host:
+    """An explorer over some runs that shows a view whatever it asks for."""
+
+    def __init__(self, tile: Any, selection: Selection, *runs: Run) -> None:
+        self.runs = {run.name: run for run in runs}
+        self.tile, self.selection = tile, selection
+        tile.join(self)
+        tile.show(selection)
+
+    def select(self, **changes: Any) -> None:
+        self.selection = replace(self.selection, **changes)
+        self.tile.show(self.selection)
+
+
+@pytest.fixture
+def changed(reach_run_again: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The other run with other data."""
+
+    def change(data: Binned) -> Readings:
+        other = Readings(Run(Path(reach_run_again.folder)))
+        monkeypatch.setattr(
+            Run, "counts", property(lambda run: data if run is other.run else Run.__dict__["_own"](run))
+        )
+        return other
+
+    own = Run.__dict__["counts"].func
+    monkeypatch.setattr(Run, "_own", staticmethod(own), raising=False)
+    yield change
+
+
+def test_latents_of_two_seeds_find_their_twins(reach_run: Run, reach_run_again: Run) -> None:
+    found = pairing(Side(readings(reach_run), "model", 0), Side(readings(reach_run_again), "model", 0))
+    assert found.measure == "r"
+    assert len(found.table) == 31  # the last latent is dead in both
+    assert (found.table["latent"] == found.table["partner"]).all()
+    codes = [run.latents.main.csc(0).toarray() for run in (reach_run, reach_run_again)]
+    for latent, similarity in found.table[["latent", "similarity"]].itertuples(index=False):
+        assert similarity == pytest.approx(np.corrcoef(codes[0][:, latent], codes[1][:, latent])[0, 1])
+    assert found.table["similarity"].min() > found.most_by_chance
+    assert found.table["null"].abs().max() < 0.2
+    assert found.table["similarity"].is_monotonic_decreasing
+
+
+def test_signed_control_is_matched_by_size_on_its_own_bins(reach_run: Run) -> None:
+    reads = readings(reach_run)
+    found = pairing(Side(reads, "model", 0), Side(reads, "pca", 0))
+    assert found.measure == "|r|"
+    assert len(found.table) == 4
+    codes = reach_run.latents.main.csc(0).toarray(), reach_run.part("pca").latents.main.dense(0)
+    for latent, partner, similarity in found.table[["latent", "partner", "similarity"]].itertuples(index=False):
+        expected = abs(np.corrcoef(codes[0][:, latent], codes[1][:, partner])[0, 1])
+        assert similarity == pytest.approx(expected, abs=1e-6)
+
+
+def test_bins_are_shared_by_session_and_start(reach_run: Run, changed: Any) -> None:
+    data = reach_run.counts
+    second = replace(data.sessions[1].rows(np.arange(100, 900)), session_id="reach-2")
+    other = changed(replace(data, sessions=(second,)))
+    rows, partner_rows = shared_bins(readings(reach_run), other)
+    assert rows.tolist() == list(range(data.row_offsets[1] + 100, data.row_offsets[1] + 900))
+    assert partner_rows.tolist() == list(range(800))
+
+
+def test_other_bin_width_and_other_sessions_are_reasons(reach_run: Run, changed: Any) -> None:
+    data = reach_run.counts
+    with pytest.raises(DataError, match=r"0\.02 s in one and 0\.05 s in the other"):
+        shared_bins(readings(reach_run), changed(replace(data, bin_s=0.05)))
+    renamed = tuple(replace(session, session_id=f"other-{i}") for i, session in enumerate(data.sessions))
+    with pytest.raises(DataError, match="no session in common"):
+        shared_bins(readings(reach_run), changed(replace(data, sessions=renamed)))
+
+
+def test_runs_of_other_bins_are_matched_on_weights_to_shared_units(reach_run: Run, changed: Any) -> None:
+    data = reach_run.counts
+    other = changed(replace(data, bin_s=0.05))
+    found = pairing(Side(readings(reach_run), "model", 0), Side(other, "model", 0))
+    assert found.measure == "cosine"
+    assert len(found.rows) == 0
+    assert "0.05 s in the other" in found.note
+    assert ((found.table["latent"] % 8) == (found.table["partner"] % 8)).all()
+    assert reach_run.dictionary is not None
+    assert other.run.dictionary is not None
+    a, b = reach_run.dictionary.values[0], other.run.dictionary.values[0]
+    latent, partner, similarity = found.table.iloc[0][["latent", "partner", "similarity"]]
+    expected = a[int(latent)] @ b[int(partner)] / np.linalg.norm(a[int(latent)]) / np.linalg.norm(b[int(partner)])
+    assert similarity == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_runs_that_share_nothing_say_why(reach_run: Run, written_run: Run) -> None:
+    tile: Any = Matches().build(reach_run)
+    selection = Selection(run=reach_run.name, latent=3, against=written_run.name)
+    Host(tile, selection, reach_run, written_run)
+    assert tile.drawing.panels == ()
+    assert "cannot be compared: bins are 0.02 s in one and 0.05 s in the other" in tile.drawing.summary
+    assert not tile.table.visible
+
+
+def test_run_with_nothing_beside_it_says_so(reach_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tile: Any = Matches().build(reach_run)
+    monkeypatch.setattr(Readings, "models", ("model",))
+    tile.show(Selection(run=reach_run.name, latent=3))
+    assert "Nothing to compare with" in tile.drawing.summary
+
+
+def test_pair_is_drawn_on_the_same_bins(reach_run: Run, reach_run_again: Run) -> None:
+    tile: Any = Matches().build(reach_run)
+    selection = Selection(run=reach_run.name, latent=3, variable="target", against=reach_run_again.name)
+    host = Host(tile, selection, reach_run, reach_run_again)
+    found = {panel["id"]: panel for panel in unpacked(tile.drawing.packed)["panels"]}
+    assert found["latent 3"]["x"] == found["partner 3"]["x"] | {"label": "", "shown": False}
+    code = reach_run_again.latents.main.csc(0)[:, [3]].toarray()[:, 0]
+    tile.done({"kind": "range", "link": "time", "low": 10.0, "high": 16.0})
+    found = {panel["id"]: panel for panel in unpacked(tile.drawing.packed)["panels"]}
+    line = found["partner 3"]["layers"][2]["arrays"]
+    start = reach_run.counts.start_s
+    session = reach_run.counts.session_of_bin
+    at = [int(np.flatnonzero((np.abs(start - x) < 1e-3))[0]) for x in line["x"]]
+    assert set(session[at]) <= {0, 1}
+    drawn_session = max(
+        (0, 1), key=lambda s: float(np.corrcoef(line["y"], _in(code, start, session, s, line["x"]))[0, 1])
+    )
+    np.testing.assert_allclose(line["y"], _in(code, start, session, drawn_session, line["x"]), rtol=1e-5)
+    assert host.selection.latent == 3
+
+
+def _in(code: np.ndarray, start: np.ndarray, session: np.ndarray, index: int, x: np.ndarray) -> np.ndarray:
+    mine = np.flatnonzero(session == index)
+    return code[mine[np.searchsorted(start[mine], x - 1e-3)]] + np.linspace(0, 1e-12, len(x))
+
+
+def test_table_row_and_dot_select_the_latent_of_the_pair(reach_run: Run, reach_run_again: Run) -> None:
+    tile: Any = Matches().build(reach_run)
+    selection = Selection(run=reach_run.name, latent=3, against=reach_run_again.name)
+    host = Host(tile, selection, reach_run, reach_run_again)
+    assert tile.table.value["latent"].iloc[tile.table.selection[0]] == 3
+    tile.done({"kind": "click", "panel": "pairs", "item": 8, "x": 0, "y": 0})
+    assert host.selection.latent == 8
+    assert tile.table.value["latent"].iloc[tile.table.selection[0]] == 8
+
+
+def test_choosing_another_run_changes_the_selection(reach_run: Run, reach_run_again: Run) -> None:
+    tile: Any = Matches().build(reach_run)
+    host = Host(tile, Selection(run=reach_run.name, latent=3), reach_run, reach_run_again)
+    assert "pca (control of this run)" in tile._beside.options
+    tile._beside.value = f"run:{reach_run_again.name}"
+    assert host.selection.against == reach_run_again.name
+    tile._beside.value = "model:pca"
+    assert host.selection.against is None
+    assert tile._beside.value == "model:pca"
+    assert "4 of 32 latents" in tile.drawing.summary
