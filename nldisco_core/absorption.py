@@ -20,6 +20,11 @@ __all__ = ["absorption"]
 
 MIN_MISSES = 10
 _COLUMNS = ["parent", "rank", "child", "condition", "coverage", "outside", "n_misses", "absorption", "chance"]
+_TYPES = {
+    **dict.fromkeys(("parent", "rank", "child"), "int32"),
+    **dict.fromkeys(("coverage", "outside", "absorption", "chance"), "float64"),
+    "n_misses": "int64",
+}
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -76,7 +81,7 @@ def absorption(
         table["condition"] = pd.array(conditions.labels, dtype="string").take(table["condition"].astype("int64"))
         table.insert(0, "instance", np.full(len(table), instance, dtype=np.int32))
         table.insert(1, "variable", pd.array([conditions.variable], dtype="string").repeat(len(table)))
-        tables.append(table.astype({"parent": "int32", "child": "int32", "rank": "int32", "n_misses": "int64"}))
+        tables.append(table.astype(_TYPES))
     return pd.concat(tables, ignore_index=True).sort_values(["instance", "parent", "rank"], ignore_index=True)
 
 

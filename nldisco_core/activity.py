@@ -79,6 +79,7 @@ def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
     time.
     """
     rows, counts, largest = [], [], 0
+    room = np.empty(int(trains.n_spikes.sum()), dtype=np.min_scalar_type(grid.n_bins))  # one piece is given back whole
     for times_s in trains:
         bins = grid.rows_of(to_ns(times_s))
         inside = bins >= 0
@@ -86,7 +87,9 @@ def spike_counts(trains: SpikeTrains, grid: Grid) -> NDArray[Any]:
         first = run_starts(bins)
         in_bin = np.diff(first, append=len(bins))
         largest = max(largest, int(in_bin.max(initial=0)))
-        rows.append(bins[first].astype(np.min_scalar_type(grid.n_bins)))
+        own, room = room[: len(first)], room[len(first) :]
+        own[:] = bins[first]
+        rows.append(own)
         counts.append(in_bin.astype(np.min_scalar_type(int(in_bin.max(initial=0)))))
     values = allocate((grid.n_bins, len(trains)), np.min_scalar_type(largest))
     for start in range(0, grid.n_bins, BINS_AT_ONCE):

@@ -14,7 +14,7 @@ from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.comparison import every_variable
 from nldisco_core.contributions import attributed_units, co_activity, contributing_units, region_weights
 from nldisco_core.cosmoothing import co_smoothing
-from nldisco_core.dominance import single_unit_dominance
+from nldisco_core.dominance import most_attributed, single_unit_dominance
 from nldisco_core.fidelity import fidelity
 from nldisco_core.histograms import weight_histogram
 from nldisco_core.interfaces import Attributes, Dictionary, LatentModel
@@ -29,11 +29,13 @@ from nldisco_core.relations import (
     seed_match_nulls,
     stability,
 )
+from nldisco_core.splits import spread_rows
 
 __all__ = ["Assessment", "assess"]
 
 N_DRAWS = 100
 FAMILY_DRAWS = 5
+MAX_ROWS = 20_000
 DRAWN_LATENTS = 12_800
 """Latents that are matched in all draws of a null together: large dictionaries need fewer draws for one median."""
 
@@ -190,10 +192,13 @@ def _behind(
     tables = {"contributions": contributing_units(co_activity(space, data, rows=rows), data.units)}
     if dictionary is not None:
         tables["region_weights"] = region_weights(dictionary, data.units)
+    units = None
     if isinstance(model, Attributes):
-        tables["attribution"] = attributed_units(model.attribution(latents, data, rows=rows))
+        attribution = model.attribution(latents, data, rows=rows)
+        tables["attribution"] = attributed_units(attribution)
+        units = most_attributed(attribution, data.units)
     if model is not None:
-        left = single_unit_dominance(model, latents, data, rows=rows)
+        left = single_unit_dominance(model, latents, data, units=units, rows=rows)
         copies = copies.merge(left, on=["instance", "latent"], validate="one_to_one")
     return {**tables, "copies": copies}
 
@@ -211,7 +216,8 @@ def _between(
         tables["families"] = families(space, rows=rows)
         tables["family_counts"] = family_counts(space, n_draws=FAMILY_DRAWS, seed=seed, rows=rows)
         train = data.split == SPLITS.index("train")
-        variables = every_variable(data, train).values()
-        taken_over = [absorption(space, cut, rows=rows, chosen_on=train) for cut in variables]
+        fit = spread_rows(train, at_most=MAX_ROWS) if train.any() else rows
+        variables = every_variable(data, fit).values()
+        taken_over = [absorption(space, cut, rows=rows, chosen_on=fit) for cut in variables]
         tables["absorption"] = pd.concat(taken_over, ignore_index=True) if taken_over else pd.DataFrame()
     return tables

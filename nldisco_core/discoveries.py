@@ -7,13 +7,19 @@ out on the bins the choice is made on, which the test never sees.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nldisco_core.binned import Binned
 from nldisco_core.nulls import benjamini_hochberg
 
-__all__ = ["CHOSEN_P", "N_CHOOSING", "Q_LEVEL", "found", "stands_out", "with_q"]
+__all__ = ["CHOSEN_P", "DISTANCE_S", "N_CHOOSING", "Q_LEVEL", "choosing_rows", "found", "stands_out", "with_q"]
+
+DISTANCE_S = 1.0
+"""Least time between a bin that the choice is made on and a tested one (s)."""
 
 N_CHOOSING = 99
 """Relabellings by which a mapping is judged on the first split."""
@@ -22,6 +28,22 @@ CHOSEN_P = 0.1
 """p there up to which it is chosen for the test."""
 
 Q_LEVEL = 0.05
+
+
+def choosing_rows(data: Binned, first: NDArray[np.bool_], last: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """(n_bins,) bins of the first split that keep `DISTANCE_S` from those of the last.
+
+    None where the splits are one, or where less than half of the bins would be left: then nothing can be chosen.
+    """
+    kept = np.zeros_like(first)
+    least_ns = round(DISTANCE_S * 1e9) + data.bin_ns
+    for session, (start, stop) in zip(data.sessions, pairwise(data.row_offsets.tolist()), strict=True):
+        times, tested = session.start_ns, session.start_ns[last[start:stop]]
+        place = np.searchsorted(tested, times)
+        bounds = np.concatenate([[times[:1].min(initial=0) - least_ns], tested, [times[-1:].max(initial=0) + least_ns]])
+        away = np.minimum(times - bounds[place], bounds[place + 1] - times)
+        kept[start:stop] = first[start:stop] & (away >= least_ns)
+    return kept if 2 * kept.sum() >= first.sum() and kept.any() else None
 
 
 def stands_out(p: NDArray[np.float64], *, n_draws: int) -> NDArray[np.bool_]:

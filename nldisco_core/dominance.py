@@ -14,11 +14,11 @@ from scipy import sparse
 from nldisco_core.binned import NO_TRIAL, Binned
 from nldisco_core.columns import independent_stretches
 from nldisco_core.errors import IncompatibleData
-from nldisco_core.interfaces import Attributes, LatentModel
+from nldisco_core.interfaces import Attributes, Attribution, LatentModel
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.relations import chosen_rows, copy_or_composite, ratio
 
-__all__ = ["MAX_BINS", "silence", "single_unit_dominance", "strongest_units"]
+__all__ = ["MAX_BINS", "most_attributed", "silence", "single_unit_dominance", "strongest_units"]
 
 MAX_BINS = 64
 """Active bins of a latent that are encoded again, spread evenly over all of them."""
@@ -56,14 +56,17 @@ def strongest_units(
     harmful one leaves by .01 for attribution, .15 for correlation and .18 for the largest decoder weight.
     """
     if isinstance(model, Attributes):
-        found = model.attribution(latents, data, rows=rows)
-        share = found.values.sum(axis=3)
-        column = pd.Index(data.units["id"]).get_indexer(pd.Index(found.unit_ids))
-        strongest = column[np.nan_to_num(share, nan=-np.inf).argmax(axis=2)]
-        return np.where(found.n_examples > 0, strongest, -1).astype(np.int64)
+        return most_attributed(model.attribution(latents, data, rows=rows), data.units)
     followed = copy_or_composite(latents.main, data, rows=rows)["unit"]
     column = pd.Index(data.units["id"]).get_indexer(pd.Index(followed.to_numpy(dtype=object, na_value=None)))
     return np.where(followed.isna(), -1, column).reshape(latents.main.n_instances, -1).astype(np.int64)
+
+
+def most_attributed(found: Attribution, units: pd.DataFrame) -> Counts:
+    """(n_instances, n_latents) row in the unit table of the unit with most attribution over all lags, -1 for none."""
+    row = pd.Index(units["id"]).get_indexer(pd.Index(found.unit_ids))
+    strongest = row[np.nan_to_num(found.values.sum(axis=3), nan=-np.inf).argmax(axis=2)]
+    return np.where(found.n_examples > 0, strongest, -1).astype(np.int64)
 
 
 def single_unit_dominance(

@@ -21,26 +21,31 @@ def judge(plan: Preregistration, run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        hypothesis, mapper, variable, statistic, expect, instance, latent and sign (null where the test is of all
-        latents together); ``found`` (the score that was foretold, as text) and ``as_expected``; ``observed`` (the
-        statistic), null, null_mean, p and ``q`` (Benjamini-Hochberg over the hypotheses that could be tested), alpha;
-        ``best_control`` and ``best_control_observed``, the best any supported latent of a control does; ``n_agreeing``
-        of ``n_instances`` in which p <= alpha and the score is as expected; ``verdict``, and ``reason`` where it is not
-        ``confirmed``: ``not confirmed``, ``not testable`` or ``not as planned``
+        hypothesis, mapper, variable, statistic, expect, instance, latent and sign (latent null where the test is of all
+        together); ``found`` (what was foretold, as text) and ``as_expected``; ``score`` (the mapper's), null,
+        null_mean, p and ``q`` (Benjamini-Hochberg over the hypotheses that could be tested), alpha; ``best_control``
+        and ``best_control_score``, see `nldisco_core.beside_controls`; ``n_agreeing`` of ``n_instances`` in which p <=
+        alpha and the score is as expected; ``verdict``, and ``reason`` where it is not ``confirmed``: ``not
+        confirmed``, ``not testable`` or ``not as planned``
     """
     rows = [_judged(hypothesis, plan, run) for hypothesis in plan.hypotheses]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["q"] = benjamini_hochberg(table["p"].to_numpy(np.float64))
     table["verdict"], table["reason"] = zip(*(_verdict(row) for row in table.to_dict("records")), strict=True)
-    kinds = {"latent": "Int32", "sign": "int8", "instance": "int32", "as_expected": "bool"}
-    return table.drop(columns="failure").astype(kinds)
+    return table.drop(columns="failure").astype(_KINDS)
 
 
 _COLUMNS = [
     *("hypothesis", "mapper", "variable", "statistic", "expect", "instance", "latent", "sign", "found", "as_expected"),
-    *("observed", "null", "null_mean", "p", "alpha", "best_control", "best_control_observed", "n_agreeing"),
+    *("score", "null", "null_mean", "p", "alpha", "best_control", "best_control_score", "n_agreeing"),
     *("n_instances", "failure"),
 ]
+
+_KINDS = {
+    **dict.fromkeys(("statistic", "found", "null", "best_control", "verdict", "reason"), "string"),
+    **dict.fromkeys(("score", "null_mean", "p", "q", "best_control_score"), "float64"),
+    **{"latent": "Int32", "sign": "int8", "instance": "int32", "as_expected": "bool"},
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,18 +87,17 @@ def _judged(hypothesis: Hypothesis, plan: Preregistration, run: Run) -> dict[str
         return about
     row = chosen.row
     expected = row.get(hypothesis.expectation.column)
-    control, best = _best_control(run, hypothesis, row, splits[-1])
     return about | {
         "statistic": row["statistic"],
         "latent": row["latent"],
         "sign": row["sign"],
         "found": expected if isinstance(expected, str) else f"{expected:.4g}" if expected is not None else None,
-        "observed": _sizes(row.to_frame().T).iloc[0],
+        "score": row.get("score"),
         "null": row.get("null"),
         "null_mean": row["null_mean"],
         "p": np.nan if chosen.failure else chosen.p(),
-        "best_control": control,
-        "best_control_observed": best,
+        "best_control": row.get("best_control"),
+        "best_control_score": row.get("best_control_score"),
     }
 
 
@@ -122,7 +126,9 @@ def _tested(hypothesis: Hypothesis, table: pd.DataFrame, splits: list[str]) -> _
         expected = first[first[column].map(hypothesis.expectation.met).astype(bool)]
         if not len(expected):
             return _Tested(failure=("not confirmed", f"no supported latent is as expected on {splits[0]} bins"))
-        best = expected.loc[_sizes(expected).idxmax()]
+        if "score" not in expected or expected["score"].isna().all():
+            return _Tested(failure=("not testable", f"{hypothesis.mapper} has no score to choose a latent by; name it"))
+        best = expected.loc[expected["score"].idxmax()]
         latent, sign = int(best["latent"]), int(best["sign"])
     row = last[(last["latent"] == latent) & (last["sign"] == sign)]
     return _with_failure(row.iloc[0], hypothesis) if len(row) else _Tested(failure=("not testable", "no such latent"))
@@ -160,33 +166,3 @@ def _supported(table: pd.DataFrame) -> pd.Series[bool]:
     if "supported" not in table:
         return pd.Series(True, index=table.index)
     return table["supported"].astype("boolean").fillna(False).astype(bool)
-
-
-def _sizes(table: pd.DataFrame) -> pd.Series[float]:
-    """What the statistic of some rows is; -inf where it is not defined, so that it is never the best.
-
-    The score it is about is the one with the longest name that its words end with: ``knn r2`` is about ``r2``,
-    ``absolute speed score`` about the size of ``speed_score``.
-    """
-    words = str(table["statistic"].iloc[0]).replace(" ", "_")
-    fitting = (name for name in map(str, table.columns) if words == name or words.endswith(f"_{name}"))
-    column = max(fitting, key=len, default=None)
-    if column is None:
-        return pd.Series(-np.inf, index=table.index)
-    values = table[column].astype("float64")
-    return (values.abs() if words.startswith("absolute_") else values).fillna(-np.inf)
-
-
-def _best_control(
-    run: Run, hypothesis: Hypothesis, tested: pd.Series[Any], split: str
-) -> tuple[str | None, float | None]:
-    """The control that does best by the same statistic on the same bins, and what it does."""
-    scores: dict[str, float] = {}
-    for name, part in run.controls.items():
-        if hypothesis.mapper in part.mappings:
-            table = _rows_of(part, hypothesis.model_copy(update={"statistic": str(tested["statistic"])}))
-            table = table[(table["split"] == split) & _supported(table)]
-            scores |= {name: float(_sizes(table).max())} if len(table) else {}
-    known = {name: score for name, score in scores.items() if np.isfinite(score)}
-    best = max(known, key=lambda name: known[name], default=None)
-    return (None, None) if best is None else (best, known[best])

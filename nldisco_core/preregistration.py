@@ -119,7 +119,7 @@ class Hypothesis(Config):
     statistic : which of the mapper's tests, where it has several for the variable; None for the first
     expect : what the latent's score is to be besides above chance, see `Expectation.parse`
     instance : the instance whose p counts; the others are reported beside it
-    latent, sign : the latent; None for the one with the largest statistic among those that are as expected on the
+    latent, sign : the latent; None for the one with the largest score among those that are as expected on the
         mapper's first split
     null : the null that the mapper is to test against, None for one not known beforehand
     """

@@ -125,6 +125,8 @@ def _made(
         )
         counts = load_counts(plan(config))
         return planned(config, identity(counts), counts, hypotheses=hypotheses, alpha=alpha)
+    if path is not None:
+        raise ConfigError(f"--path is for datasets that take one; {source} is none, and a run keeps its data")
     run = find_run(source, runs_dir)
     config = parse(RunConfig, merge(run.about["config"], parse_assignments(assignments)))
     return planned(config, run_identity(run), run.counts, hypotheses=hypotheses, alpha=alpha)
@@ -166,7 +168,7 @@ def open_command(run_name: str, file: Path | None, without_plan: bool, runs_dir:
     for row in table[table["opening"] == opening["opening"]].to_dict("records"):
         said = f"{row['hypothesis']}  {row['variable']}: {row['expect']} - {row['verdict']}"
         reason = f" ({row['reason']})" if row["reason"] else f" (found {row['found']}, q {row['q']:.3g})"
-        beside = f"; {row['statistic']} {row['observed']:.3g}" if row["observed"] == row["observed"] else ""
+        beside = f"; {row['statistic']} {row['score']:.3g}" if row["score"] == row["score"] else ""
         if isinstance(row["best_control"], str):
-            beside += f", the best of {row['best_control']} {row['best_control_observed']:.3g}"
+            beside += f", the best of {row['best_control']} {row['best_control_score']:.3g}"
         click.echo(textwrap.fill(said + reason + beside, width=110, subsequent_indent="    "))

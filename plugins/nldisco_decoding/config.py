@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from nldisco_core.config import Config
@@ -18,9 +20,13 @@ class DecodingConfig(Config):
     n_neighbours : neighbours of the kNN decoder
     n_shifts : relabellings by which the same decoder is tried on chance; 0 for none
     max_rows : most bins used of each split, evenly spread over it
+    few : numbers of latents, chosen on train, from which variables are read as well
+    n_subsets : random subsets of each size behind the curves of how decoding grows with latents; 0 for none
     """
 
     variables: tuple[str, ...] | None = None
     n_neighbours: int = Field(default=36, ge=1)
     n_shifts: int = Field(default=99, ge=0)
     max_rows: int = Field(default=10_000, ge=1)
+    few: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 5, 16)
+    n_subsets: int = Field(default=0, ge=0)

@@ -105,11 +105,10 @@ export function render({model, el, view}) {
   }
   const acts = {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
-    "/": () => { const input = query(document, `.search-${visible()} input`) ?? query(document, ".search input"); input?.focus(); input?.select() },
+    "/": () => { const field = query(document, `.search-${model.page}`), input = field && query(field.shadowRoot ?? field, "input"); input?.focus() },
     g: () => { field.value = ""; show(go); field.focus() },
     p: () => tell({kind: "pin"}), l: () => tell({kind: "name"}), c: copy, "?": () => show(help),
   }
-  const visible = () => model.page
   function pressed(event) {
     if (event.key === "Escape" && isWriting(event)) { pressedIn(event).blur(); return }
     if (keysHeld(event) || isWriting(event) || help.open || go.open || !acts[event.key]) { return }
@@ -118,12 +117,17 @@ export function render({model, el, view}) {
     acts[event.key]()
   }
 
-  const travelled = () => tell({kind: "visit", search: window.location.search})
+  // Where back and forward led stands in the address already: what is drawn of it takes its place and is no new entry.
+  let travelling = true
+  function travelled() { travelling = true; tell({kind: "visit", search: window.location.search}) }
   function record() {
     if (!model.linked || !model.search || window.location.search === model.search) { return }
     const url = `${window.location.pathname}${model.search}${window.location.hash}`
-    window.history[model.replaces ? "replaceState" : "pushState"](null, "", url)
+    window.history[travelling || model.replaces ? "replaceState" : "pushState"](null, "", url)
+    travelling = false
   }
+  record()
+  travelling = false
   model.on("search", record)
   model.on("msg:custom", message => message.copy ? copy() : message.help ? show(help) : announce(message.say))
   window.addEventListener("keydown", pressed)

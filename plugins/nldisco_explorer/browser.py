@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import param
-from panel.custom import JSComponent
+
+from nldisco_explorer.component import PageComponent
 
 __all__ = ["Browser"]
 
 
-class Browser(JSComponent):
+class Browser(PageComponent):
     """The page's end of one explorer.
 
-    What a person does arrives as a message with a ``kind``: ``step`` (``by`` so many latents), ``latent`` (``number`` as
-    it was typed), ``pin``, ``name`` or ``visit`` (``search``, where back and forward led).
+    What a person does arrives as a message with a ``kind``: ``step`` (``by`` so many latents), ``latent`` (``number``
+    as it was typed), ``pin``, ``name`` or ``visit`` (``search``, where back and forward led).
 
     Parameters
     ----------

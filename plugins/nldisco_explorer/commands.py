@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-__all__ = ["serve"]
+__all__ = ["serve", "share"]
+
 
 class _Bar:
     """Shows on a terminal how far a task is."""
@@ -32,6 +33,34 @@ RUNS_DIR = click.option(
     help="Where runs are looked up by name.",
 )
 PROVIDERS = ("auth0", "azure", "azurev2", "bitbucket", "generic", "github", "gitlab", "google", "okta")
+
+
+@click.command()
+@click.argument("run")
+@RUNS_DIR
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.  [default: the run's name, ending in .html]",
+)
+@click.option("--latents", type=click.IntRange(min=1), default=100, show_default=True, help="Most latents drawn in it.")
+def share(run: str, runs_dir: Path, file: Path | None, latents: int) -> None:
+    """Write one HTML file that shows a run without a server.
+
+    RUN is a folder, a run's name or a unique start of it. The file holds the overview, the ranked table and the Latent
+    page of the latents with the most evidence, and asks for nothing from anywhere.
+    """
+    from nldisco_core.runs import find_run
+
+    found = find_run(run, runs_dir)
+    from nldisco_explorer.share.page import share as share_run
+
+    written = share_run(found, file or Path(f"{found.name}.html"), n_latents=latents, progress=_Bar())
+    click.echo(
+        f"{written.file}: {written.n_latents} of {written.n_all} latents, {written.n_bytes / 1e6:.1f} MB; "
+        "open it in a browser"
+    )
 
 
 @click.command()

@@ -10,7 +10,7 @@ from nldisco_core.condition_curves import Curve
 from nldisco_core.tuning import Conditions, preferred_direction, resultant_length
 from nldisco_explorer.drawing.payload import Axis, Layer, Panel
 
-__all__ = ["angles_of", "bar_panel", "curve_panel", "direction_of", "line_panel", "polar_panel", "with_unit"]
+__all__ = ["MARGINS", "angles_of", "bar_panel", "curve_panel", "direction_of", "line_panel", "polar_panel", "with_unit"]
 
 RING, RING_WIDTH, REACH = 1.1, 0.22, 1.5
 """Radius and width of the ring of occupancy, and half the side of a polar plot, in radii of the outer circle."""

@@ -23,7 +23,9 @@ class Evidence:
     level, n_levels : first level of a nested model that holds it, counted from 1
     n_active, density : active bins of the selected split, and their share
     scores : the mapper's row for the whole of the selected variable on the selected split, empty where there is none
+    held_out : the same on test bins, where the test of the mapper stands
     copy : the copy-or-composite row of the run's table ``copies``, empty where there is none
+    seeds : how well other instances hold the latent too, the row of the run's table ``stability``
     best_control : name, column and value of the best score any latent of a control reaches, None where it is unknown
     label_use : what the model was told about behaviour
     """
@@ -33,7 +35,9 @@ class Evidence:
     n_active: int
     density: float
     scores: dict[str, Any]
+    held_out: dict[str, Any]
     copy: dict[str, Any]
+    seeds: dict[str, Any]
     best_control: tuple[str, str, float] | None
     label_use: str
 
@@ -47,9 +51,21 @@ class Evidence:
             found.append("active in over half the time")
         if self.scores.get("supported") is False or 0 < self.n_active < MIN_ACTIVE_BINS:
             found.append("too little support: under 50 active bins or 10 visits")
+        if (equalled := self.equalled_by) is not None:
+            found.append(f"a latent of the control {equalled} scores as high")
+        if "better_explained_by" in self.scores:
+            found.append(f"better explained by {self.scores['better_explained_by']}")
         if self.label_use != "none":
             found.append(f"the model was given labels at {self.label_use}")
         return found
+
+    @property
+    def equalled_by(self) -> str | None:
+        """The control whose best latent scores no less, None where none does or nothing was compared."""
+        if self.best_control is None or self.best_control[1] not in self.scores:
+            return None
+        name, score, value = self.best_control
+        return name if value >= self.scores[score] else None
 
 
 def latent_name(selection: Selection) -> str:
@@ -64,21 +80,29 @@ def evidence(reads: Readings, selection: Selection) -> Evidence:
     space = reads.space(selection.model)
     active = reads.activations(selection)
     considered = int((active.defined & reads.split_mask(selection.split)).sum())
-    scores = _scores(reads, selection, mapper)
+    scores = _scores(reads, selection, mapper, selection.split)
     return Evidence(
         level=int(space.level_of_latent[selection.latent or 0]) + 1,
         n_levels=space.n_levels,
         n_active=len(active.rows),
         density=len(active.rows) / considered if considered else float("nan"),
         scores=scores,
+        held_out=scores if scores.get("split") == "test" else _scores(reads, selection, mapper, "test"),
         copy=reads.of_latent("copies", selection),
-        best_control=reads.best_control(mapper, selection.variable, selection.split),
+        seeds=reads.of_latent("stability", selection),
+        best_control=_best_control(reads, selection, mapper),
         label_use=space.label_use,
     )
 
 
-def _scores(reads: Readings, selection: Selection, mapper: str | None) -> dict[str, Any]:
+def _best_control(reads: Readings, selection: Selection, mapper: str | None) -> tuple[str, str, float] | None:
+    """A control is not held against itself."""
+    found = reads.best_control(mapper, selection.variable, selection.split)
+    return None if found is None or found[0] == selection.model else found
+
+
+def _scores(reads: Readings, selection: Selection, mapper: str | None, split: str) -> dict[str, Any]:
     if mapper is None or not reads.is_mapped(selection.model, mapper) or selection.latent is None:
         return {}
     latent = (selection.instance, selection.latent, selection.sign)
-    return reads.scored(selection.model, mapper).of_latent(selection.variable, selection.split, latent)
+    return reads.scored(selection.model, mapper).of_latent(selection.variable, split, latent)

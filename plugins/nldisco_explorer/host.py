@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import panel as pn
+from panel.io.document import hold
 
 from nldisco_core.errors import NLDiscoError
 from nldisco_core.interfaces import Explorer, JoinsExplorer, LiveView
 from nldisco_core.plugins import Listed, registry
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.export.drawn import drawn
+from nldisco_explorer.export.drawn import Drawn, drawn
 from nldisco_explorer.export.saver import MENU_CSS, SavedFile, menu, saved
 from nldisco_explorer.live import HOME
 from nldisco_explorer.style import CARD_CSS, FLOW_CSS, TILE_CSS
@@ -81,11 +84,13 @@ class Tile:
     reason : why it is absent or failed
     panel : what Panel draws
     name : of its view
+    offered : its view
     """
 
     def __init__(self, offered: Offered, run: Run, explorer: Explorer, *, saver: str = "") -> None:
-        self._offered, self._run, self._explorer = offered, run, explorer
+        self.offered, self._run, self._explorer = offered, run, explorer
         self._live: LiveView | None = None
+        self._due: Selection | None = None
         self.title, self.name = offered.title, offered.name
         missing = sorted(need for need in offered.needs if need not in run.offers)
         self.state = "absent" if missing else "waiting"
@@ -113,11 +118,15 @@ class Tile:
 
     def show(self, selection: Selection) -> None:
         """Draw a selection; figures are made the first time. A view that failed is tried again."""
-        if self._offered.view is None or self.state == "absent":
+        if self.offered.view is None or self.state == "absent":
             return
         try:
             if self._live is None:
                 self._live = self._build()
+            elif isinstance(self._live, CanvasTile) and not self._live.in_view:
+                self._due = selection
+                return
+            self._due = None
             self._live.show(selection)
             if self.state != "shown":
                 self._body[:] = [self._live.panel]
@@ -129,20 +138,39 @@ class Tile:
         """What is drawn now as a file of a kind; `NLDiscoError` says why there is none."""
         if self._live is None:
             raise NLDiscoError(f"{self.title} has drawn nothing that could be saved")
-        name, title = f"{selection.run} {self._offered.name}", self.title
-        if selection.latent is not None and self._offered.page != "overview":
+        name, title = f"{selection.run} {self.offered.name}", self.title
+        if selection.latent is not None and self.offered.page != "overview":
             title += f": {latent_name(selection)} of instance {selection.instance}"
             title += "" if selection.model == "model" else f", {selection.model} (control)"
             half = {1: "p", -1: "m"}.get(selection.sign, "")
             name += f" {selection.model} {selection.instance} {selection.latent}{half}"
-        try:
+        with self._answering("saved"):
             shown = drawn(self._live.panel)
-            return saved(shown, kind, name=name, title=title, link=self._explorer.link, wide=self._offered.wide)
+            return saved(shown, kind, name=name, title=title, link=self._explorer.link, wide=self.offered.wide)
+
+    def drawn(self) -> Drawn | None:
+        """What it shows now; None where it shows nothing, or its view says that the selection is not for it.
+
+        Raises
+        ------
+        NLDiscoError
+            What it shows cannot be read.
+        """
+        if self._live is None or self.state != "shown" or not getattr(self._live, "applies", True):
+            return None
+        with self._answering("read"):
+            return drawn(self._live.panel)
+
+    @contextmanager
+    def _answering(self, what: str) -> Iterator[None]:
+        """Whatever fails in reading what a view drew is said in words."""
+        try:
+            yield
         except NLDiscoError:
             raise
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
-            logger.error("view %s could not be saved", self.title, exc_info=error)
-            raise NLDiscoError(f"{self.title} could not be saved: {type(error).__name__}: {error}") from error
+            logger.error("view %s could not be %s", self.title, what, exc_info=error)
+            raise NLDiscoError(f"{self.title} could not be {what}: {type(error).__name__}: {error}") from error
 
     def tell(self, what: str) -> None:
         """Call a method of the live view by name, where it has one."""
@@ -151,10 +179,18 @@ class Tile:
             act()
 
     def _build(self) -> LiveView:
-        live: LiveView = self._offered.view.build(self._run)
+        live: LiveView = self.offered.view.build(self._run)
         if isinstance(live, JoinsExplorer):
             live.join(self._explorer)
+        if isinstance(live, CanvasTile):
+            live.when_seen(self._catch_up)
         return live
+
+    def _catch_up(self) -> None:
+        """The tile came into view: draw what was selected meanwhile."""
+        if self._due is not None:
+            with hold():
+                self.show(self._due)
 
     def _fail(self, error: BaseException) -> None:
         self.state = "failed"

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from nldisco_core.errors import DataError
+from nldisco_explorer.perievent import spoken
 
 if TYPE_CHECKING:
     from nldisco_core.selection import Selection
@@ -153,7 +154,7 @@ def scores(reads: Readings, selection: Selection, name: str) -> Scores:
         column, labels = pd.Series(np.where(codes < 0, np.nan, codes), index=rows.index), tuple(map(str, unique))
     values = np.full(space.n_latents, np.nan)
     values[rows["latent"].to_numpy(np.int64)] = column.astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    return Scores(name=f"{name.replace('_', ' ')} ({selection.variable})", values=values, labels=labels)
+    return Scores(name=f"{spoken(name)} ({spoken(selection.variable or '')})", values=values, labels=labels)
 
 
 def _table(reads: Readings, selection: Selection) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def start_place(reads: Readings) -> Place:
         return Place(selection=start)
     table = reads.mapping("model", mapper).table
     table = table[table["latent"].notna()]
-    splits = [name for name in (start.split, *ALL_SPLITS) if (table["split"] == name).any()]
+    splits = [name for name in (start.split, *reversed(ALL_SPLITS)) if (table["split"] == name).any()]
     start = replace(start, variable=str(table["variable"].iloc[0]), split=splits[0] if splits else start.split)
     rows = ranked(reads, start)
     if len(rows):

@@ -42,8 +42,8 @@ class Pairing:
     Attributes
     ----------
     table : one row per pair, most alike first: ``latent``, ``partner``, ``similarity``, ``null``. The null is the mean
-        similarity of that latent's partner when the other side was made unrelated: shifted in time by at least a tenth
-        of the bins, or its weights permuted over the units
+        similarity of the pair of the same rank when the other side was made unrelated: shifted in time by at least a
+        tenth of the bins, or its weights permuted over the units
     measure : ``r`` or ``|r|`` of activations, ``cosine`` or ``|cosine|`` of decoder weights
     rows, partner_rows : (n_shared,) bins of either side that are the same bin, empty where weights were compared
     most_by_chance : the largest similarity of any pair of the null
@@ -207,6 +207,6 @@ def _largest(moved: list[pd.DataFrame]) -> float:
 
 
 def _with_null(table: pd.DataFrame, moved: list[pd.DataFrame]) -> pd.DataFrame:
-    null = pd.concat(moved).groupby("latent")["similarity"].mean()
-    table = table.assign(null=table["latent"].map(null))
-    return table.sort_values("similarity", ascending=False, kind="stable").reset_index(drop=True)
+    table = table.sort_values("similarity", ascending=False, kind="stable").reset_index(drop=True)
+    ranked = [each["similarity"].sort_values(ascending=False).reset_index(drop=True) for each in moved]
+    return table.assign(null=pd.concat(ranked, axis=1).mean(axis=1).reindex(table.index))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 if TYPE_CHECKING:
     from nldisco_core.selection import Selection
@@ -19,6 +20,7 @@ __all__ = ["Aligned", "Groups", "aligned", "bootstrap_means", "groups_at", "merg
 
 N_BOOTSTRAP = 300
 SEED = 0
+SPARSE_SHARE = 0.1
 MOST_VALUES = 12
 N_QUANTILES = 4
 
@@ -129,14 +131,9 @@ def bootstrap_means(values: Floats, *, seed: int = SEED) -> tuple[Floats, Floats
     mean, low, high : (n_offsets,); the mean is NaN where no trial has a bin, the bounds where fewer than two have one
     """
     known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0).astype(np.float32)
     n_known = known.sum(axis=0)
     mean = np.divide(np.nansum(values, axis=0), n_known, out=np.full(len(n_known), np.nan), where=n_known > 0)
-    times = _resamplings(len(values), seed)
-    weight = (
-        times @ known.astype(np.float32) if not known.all() else np.full((len(times), len(n_known)), float(len(values)))
-    )
-    drawn = np.divide(times @ filled, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+    drawn = _resampled_means(values, known, _resamplings(len(values), seed))
     low, high = np.full((2, len(n_known)), np.nan)
     certain = (n_known > 1) & ~np.isnan(drawn).any(axis=0)
     rare = (n_known > 1) & ~certain  # so few trials that some resamplings hold none of them
@@ -146,12 +143,27 @@ def bootstrap_means(values: Floats, *, seed: int = SEED) -> tuple[Floats, Floats
     return mean, low, high
 
 
+def _resampled_means(values: Floats, known: NDArray[np.bool_], times: NDArray[np.float32]) -> Floats:
+    """(n_draws, n_offsets) means of resamplings."""
+    summed = _sums(np.where(known, values, 0.0), times)
+    weight = len(values) - _sums(~known, times)
+    return np.divide(summed, weight, out=np.full(summed.shape, np.nan), where=weight > 0.5)
+
+
+def _sums(values: NDArray[Any], times: NDArray[np.float32]) -> Floats:
+    """(n_draws, n_offsets) ``times.T @ values``, of few values without looking at the zeros."""
+    values = values.astype(np.float32)
+    few = np.count_nonzero(values) < SPARSE_SHARE * values.size
+    summed: Floats = (sparse.csr_array(values.T) @ times).T if few else times.T @ values
+    return summed.astype(np.float64)
+
+
 @lru_cache(maxsize=32)
 def _resamplings(n_trials: int, seed: int) -> NDArray[np.float32]:
-    """(300, n_trials) how often each trial is drawn in each resampling."""
+    """(n_trials, 300) how often each trial is drawn in each resampling."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n_trials, np.full(n_trials, 1 / max(n_trials, 1)), size=N_BOOTSTRAP)
-    return drawn.astype(np.float32)
+    return np.ascontiguousarray(drawn.T, dtype=np.float32)
 
 
 def merged_rows(values: Floats, most: int) -> tuple[Floats, int]:

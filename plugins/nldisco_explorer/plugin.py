@@ -23,6 +23,11 @@ def nldisco_views() -> Iterator[Provider]:
             "activity:ContributingUnits",
             "Weights of a latent to units by region, and their mean z.",
         ),
+        (
+            "latent-and-units",
+            "neurons:LatentAndUnits",
+            "A latent, its top and bottom unit and its selectivity over a variable.",
+        ),
         ("activation-trace", "activity:ActivationTrace", "Activation and behaviour on one time axis."),
         ("condition-bars", "tuning:ConditionBars", "Mean activation for each label of a discrete variable."),
         ("activation-histogram", "activity:ActivationHistogram", "How strong the activations of a latent are."),
@@ -57,6 +62,7 @@ def nldisco_views() -> Iterator[Provider]:
 @hookimpl
 def nldisco_commands(cli: click.Group) -> None:
     """``nldisco serve`` and ``nldisco share``."""
-    from nldisco_explorer.commands import serve
+    from nldisco_explorer.commands import serve, share
 
     cli.add_command(serve)
+    cli.add_command(share)

@@ -11,7 +11,7 @@ from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import OFTEN
 from nldisco_explorer.readings import Readings
 
-__all__ = ["KEY", "is_scored", "latent_of", "ranked", "row_beside"]
+__all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split"]
 
 KEY = "key"
 SIGNS = 4
@@ -48,19 +48,21 @@ def latent_of(key: int) -> tuple[int, int]:
     return key // SIGNS, key % SIGNS - 1
 
 
-def is_scored(reads: Readings, selection: Selection) -> bool:
-    """Whether the selected mapping speaks of the selected variable, value and split."""
-    return _scored(reads, selection) is not None
+def scored_split(reads: Readings, selection: Selection) -> str | None:
+    """The split whose scores are ranked: the selected one or else the reported one; None where nothing was scored."""
+    if selection.mapper is None or not reads.is_mapped(selection.model, selection.mapper):
+        return None
+    scored, asked = reads.scored(selection.model, selection.mapper), (selection.split, "test", "all")
+    return next((each for each in asked if scored.has(selection.variable, each, selection.condition)), None)
 
 
 def _scored(reads: Readings, selection: Selection) -> pd.DataFrame | None:
     """Rows of the selected mapping; None where it has none."""
-    if selection.mapper is None or not reads.is_mapped(selection.model, selection.mapper):
+    split = scored_split(reads, selection)
+    if split is None or selection.mapper is None:
         return None
-    scored = reads.scored(selection.model, selection.mapper)
-    chosen = scored.rows(selection.variable, selection.split, selection.condition)
-    chosen = chosen[chosen["instance"] == selection.instance]
-    return chosen if len(chosen) else None
+    rows = reads.scored(selection.model, selection.mapper).rows(selection.variable, split, selection.condition)
+    return rows[rows["instance"] == selection.instance]
 
 
 def _by_density(reads: Readings, selection: Selection) -> pd.DataFrame:

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from nldisco_core.selection import Selection
     from nldisco_explorer.readings import Readings
 
-__all__ = ["absorbed_by", "family_of", "neighbours_of"]
+__all__ = ["absorbed_by", "family_of", "is_ready", "neighbours_of"]
 
 N_NEAREST = 8
 
 _kept: WeakKeyDictionary[Readings, dict[tuple[str, str], pd.DataFrame]] = WeakKeyDictionary()
+
+
+def is_ready(reads: Readings, selection: Selection, name: str) -> bool:
+    """Whether the table ``neighbours`` or ``families`` of the selected model is at hand, or takes seconds to make."""
+    return (selection.model, name) in _kept.get(reads, {}) or len(_held(reads, selection.model, name)) > 0
 
 
 def neighbours_of(reads: Readings, selection: Selection) -> pd.DataFrame:
@@ -50,10 +55,15 @@ def _table(reads: Readings, model: str, name: str) -> pd.DataFrame:
     """Rows of one model; computed over all bins where the run holds none for it."""
     made = _kept.setdefault(reads, {})
     if (model, name) not in made:
-        held = reads.run.table(name) if name in reads.run.tables else pd.DataFrame()
-        held = held[held["model"] == model] if "model" in held else held if model == "model" else held.iloc[:0]
+        held = _held(reads, model, name)
         made[model, name] = held if len(held) or name == "absorption" else _computed(reads, model, name)
     return made[model, name]
+
+
+def _held(reads: Readings, model: str, name: str) -> pd.DataFrame:
+    """Rows of one model in a table of the run; none where it has no such table."""
+    held = reads.run.table(name) if name in reads.run.tables else pd.DataFrame()
+    return held[held["model"] == model] if "model" in held else held if model == "model" else held.iloc[:0]
 
 
 def _computed(reads: Readings, model: str, name: str) -> pd.DataFrame:

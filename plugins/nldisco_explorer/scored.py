@@ -71,6 +71,10 @@ class Scored:
                 first[condition] = min(int(rows[0]), first.get(condition, int(rows[0])))
         return tuple(sorted(first, key=first.__getitem__))
 
+    def has(self, variable: str | None, split: str, condition: str | None = None) -> bool:
+        """Whether there are such rows."""
+        return (str(variable), split, condition) in self._positions
+
     def rows(self, variable: str | None, split: str, condition: str | None = None) -> pd.DataFrame:
         """Rows of one variable, split and condition (None: the whole variable), with their index in the table."""
         return self.result.table.take(self._positions.get((str(variable), split, condition), NONE))

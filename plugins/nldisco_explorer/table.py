@@ -12,11 +12,13 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
+from numpy.typing import NDArray
 
 from nldisco_core.selection import Selection
+from nldisco_explorer.component import bar
 from nldisco_explorer.live import HOME, LiveSelection, Place
-from nldisco_explorer.ranking import KEY, is_scored, latent_of, ranked, row_beside
-from nldisco_explorer.readings import Readings
+from nldisco_explorer.ranking import KEY, latent_of, ranked, row_beside, scored_split
+from nldisco_explorer.readings import ALL_SPLITS, Readings
 from nldisco_explorer.style import CARD_CSS, TABLE_CSS
 
 __all__ = ["RankedTable"]
@@ -91,6 +93,21 @@ class RankedTable:
         self._pickers = {name: self._picker(label) for name, label in PICKERS.items()}
         self._supported = pmui.Checkbox(label="supported only", value=False, size="small", margin=(2, 0))
         self._supported.param.watch(lambda _: self.show(live.place), "value")
+        self._search = pmui.TextInput(
+            label="search",
+            placeholder="number, value, name or note",
+            size="small",
+            width=171 if compact else 220,
+            margin=0,
+            css_classes=["search", f"search-{live.place.page}"],
+        )
+        self._search.param.watch(lambda _: self.show(live.place), "value_input")
+        self._pins = pmui.RadioButtonGroup(options=[], size="small", visible=False, margin=(6, 0, 0, 0))
+        self._pins.param.watch(lambda event: self._pinned(event.new), "value")
+        self._all = pmui.Button(
+            label="Show all latents", size="small", variant="outlined", visible=False, margin=(4, 0)
+        )
+        self._all.on_click(lambda _: live.select(lasso=None))
         self._count = pn.pane.HTML("", stylesheets=[CARD_CSS], margin=(6, 0, 4, 0), sizing_mode="stretch_width")
         self.table = pn.widgets.Tabulator(
             pd.DataFrame({KEY: [], "latent": []}),
@@ -118,15 +135,10 @@ class RankedTable:
         )
         download.variant = "outlined"  # given to the constructor it makes Panel 1.9 warn of a deprecation of its own
         self.panel = pn.Column(
-            pn.FlexBox(
-                *self._pickers.values(),
-                self._supported,
-                gap="10px",
-                align_items="center",
-                margin=0,
-                sizing_mode="stretch_width",
-            ),
+            bar(*self._pickers.values(), self._search, self._supported),
+            self._pins,
             self._count,
+            self._all,
             self.table,
             download,
             sizing_mode="stretch_width",
@@ -134,6 +146,10 @@ class RankedTable:
         )
 
     def _picker(self, label: str) -> Any:
+        if label == "split":
+            made = pmui.RadioButtonGroup(options=[], size="small", margin=0)
+            made.param.watch(lambda _: self._picked(), "value")
+            return made
         made = pmui.Select(label=label, options=[], size="small", width=171 if self._compact else 180, margin=0)
         made.param.watch(lambda _: self._picked(), "value")
         return made
@@ -147,6 +163,7 @@ class RankedTable:
                 self._fill_pickers(place)
                 self._fill_table(place)
                 self._filled = chosen
+            self._show_pins(place.selection)
             self._mark(place.selection)
         finally:
             self._filling = False
@@ -161,7 +178,20 @@ class RankedTable:
             self._reads.notes.stamp,
             id(self._reads.mapping(selection.model, mapper or "")) if mapped else None,
             self._supported.value,
+            self._search.value_input,
         )
+
+    def _show_pins(self, selection: Selection) -> None:
+        """The pinned latents in a row, to go back to."""
+        pins = {f"pinned {each}" if not i else str(each): each for i, each in enumerate(selection.pinned)}
+        if self._pins.options != pins:
+            self._pins.param.update(options=pins, value=None, visible=bool(pins))
+        self._pins.value = selection.latent if selection.latent in selection.pinned else None
+
+    def _pinned(self, latent: int | None) -> None:
+        """A pin was pressed."""
+        if not self._filling and latent is not None:
+            self._live.select(latent=latent)
 
     def _mark(self, selection: Selection) -> None:
         rows = self._rows
@@ -187,13 +217,13 @@ class RankedTable:
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection
         conditions = reads.conditions(selection.model, place.selection.mapper, selection.variable)
-        splits = reads.mapped_splits(selection.model, place.selection.mapper)
+        splits = [name for name in ALL_SPLITS if reads.split_mask(name).any()]
         choices: dict[str, tuple[dict[str, Any], Any]] = {
             "model": ({_called(reads, name): name for name in reads.models}, selection.model),
             "instance": ({str(i): i for i in range(reads.space(selection.model).n_instances)}, selection.instance),
             "variable": ({name: name for name in reads.mapped_variables(place.selection.mapper)}, selection.variable),
             "condition": ({name: name for name in (WHOLE, *conditions)}, place.selection.condition or WHOLE),
-            "split": ({name: name for name in dict.fromkeys([*splits, selection.split])}, selection.split),
+            "split": ({name: name for name in splits}, selection.split),
             "mapper": ({name: name for name in reads.mappers}, place.selection.mapper),
         }
         for name, (options, value) in choices.items():
@@ -208,8 +238,11 @@ class RankedTable:
         n_rows = len(rows)
         if self._supported.value and "supported" in rows:
             rows = rows[rows["supported"].astype("boolean").fillna(False).astype(bool)].reset_index(drop=True)
+        if words := self._search.value_input.strip().casefold():
+            rows = rows[_holding(rows, words)].reset_index(drop=True)
+        self._all.visible = place.selection.lasso is not None
         compact: tuple[str, ...] = COMPACT_WHOLE if place.selection.condition is None else COMPACT_VALUE
-        compact = compact if is_scored(self._reads, place.selection) else COMPACT_UNSCORED
+        compact = compact if scored_split(self._reads, place.selection) else COMPACT_UNSCORED
         others = [name for name in rows if name not in (KEY, *HIDDEN, *ORDER, *LAST, *FIRST)]
         full = (*FIRST, *ORDER, *others, *LAST)
         columns = [name for name in (compact if self._compact else full) if name in rows]
@@ -235,12 +268,13 @@ class RankedTable:
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection
         what = "halves" if selection.sign else "latents"
-        hidden = f", {n_rows - n_shown} with too little support hidden" if n_shown < n_rows else ""
+        hidden = f", {n_rows - n_shown} hidden by the search or for too little support" if n_shown < n_rows else ""
         hidden += "" if selection.lasso is None else ", those caught on the map"
         n_all = n_latents * (2 if selection.sign else 1)
         shown = f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
-        if is_scored(self._reads, selection):
-            return shown
+        split = scored_split(self._reads, selection)
+        if split is not None:
+            return shown if split == selection.split else f"{shown} Scores are those of the {split} split."
         if not self._reads.is_mapped(selection.model, selection.mapper):
             return f"No mapping was made for this model; add one with `nldisco map`. {shown}"
         which = selection.variable if selection.condition is None else f"{selection.variable} {selection.condition}"
@@ -279,6 +313,16 @@ class RankedTable:
     def _csv(self) -> io.StringIO:
         """The table as shown, all pages of it."""
         return io.StringIO(self.table.value.drop(columns=KEY).to_csv(index=False))
+
+
+def _holding(rows: pd.DataFrame, words: str) -> NDArray[np.bool_]:
+    """Rows whose number is, or whose preferred value, name or note holds, what was searched for."""
+    found = rows["latent"].astype(str) == words
+    for column in ("preferred", "name", "note", "unit"):
+        if column in rows:
+            texts = rows[column].astype("string").fillna("").str.casefold()
+            found |= texts.str.contains(words, regex=False)
+    return np.asarray(found, dtype=bool)
 
 
 def _called(reads: Readings, model: str) -> str:

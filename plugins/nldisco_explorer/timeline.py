@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nldisco_explorer.decimation import Pyramid, columns, decimated, stretches
 from nldisco_explorer.drawing.payload import Axis, Layer, Panel, around, bytes_of
 from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, PALETTE
+from nldisco_explorer.perievent import spoken
 
 if TYPE_CHECKING:
     from nldisco_core.binned import Covariate
@@ -55,7 +56,8 @@ class SessionTime:
 
     def inside(self, low_s: float, high_s: float) -> slice:
         """Bins of the session that overlap a window."""
-        first, stop = np.searchsorted(self.start_s, [low_s - self.bin_s, high_s])
+        slack = 0.01 * self.bin_s  # a bin that overlaps by a rounding error does not
+        first, stop = np.searchsorted(self.start_s, [low_s - self.bin_s + slack, high_s - slack])
         return slice(int(first), int(stop))
 
     def axis(self, low_s: float, high_s: float, *, last: bool = False) -> Axis:
@@ -137,7 +139,8 @@ class SessionTime:
             return self._ribbon(covariate, values[:, 0], window, row)
         inside = self.inside(*window)
         unit = "°" if covariate.kind == "circular" else covariate.physical_unit
-        label = f"{covariate.name} ({unit})" if unit else covariate.name
+        name = spoken(covariate.name)
+        label = f"{name} ({unit})" if unit else name
         if covariate.kind == "circular":
             every = max(-(-(inside.stop - inside.start) // N_DOTS), 1)
             kept = slice(inside.start, inside.stop, every)
@@ -150,8 +153,11 @@ class SessionTime:
             y, layers = Axis(low=low, high=high, label=label), []
             for channel, column, colour in zip(covariate.channels, values.T, CHANNELS, strict=False):
                 x, drawn = decimated(self.start_s[inside], column[inside], self.stretch[inside], N_POINTS)
-                name = covariate.name if len(covariate.channels) == 1 else channel
-                layers.append(Layer("line", {"x": x, "y": drawn}, colour=colour, width=1.4, name=name))
+                said = name if len(covariate.channels) == 1 else channel
+                layers.append(Layer("line", {"x": x, "y": drawn}, colour=colour, width=1.4, name=said))
+        if np.isnan(values[inside]).all():
+            middle = {"x": [sum(window) / 2], "y": [(y.low + y.high) / 2]}
+            layers.append(Layer("words", text=[f"no {name} here"], **middle))
         return Panel(
             id=covariate.name,
             x=self.axis(*window),
@@ -176,13 +182,13 @@ class SessionTime:
             extent=[over.start_s, over.stop_s, 0, 1],
             scale="categories",
             missing=True,
-            name=covariate.name,
+            name=spoken(covariate.name),
             names=names or {f"{code:g}": f"{code:g}" for code in np.unique(codes[known])},
         )
         return Panel(
             id=covariate.name,
             x=self.axis(*window),
-            y=Axis(low=0, high=1, label=covariate.name, shown=False),
+            y=Axis(low=0, high=1, label=spoken(covariate.name), shown=False),
             layers=(layer,),
             row=row,
             margins=(6, RIGHT, 6, LEFT),

@@ -17,7 +17,10 @@ from nldisco_core.latents import LatentSpace
 from nldisco_core.runs import Run
 from nldisco_core.summary import Findings
 
-__all__ = ["Evidence", "Shown", "evidence"]
+__all__ = ["BINS_OF", "Evidence", "Shown", "evidence"]
+
+BINS_OF = MappingProxyType({"test": "test bins", "validation": "validation bins", "train": "training bins"})
+"""What the bins of a split are called."""
 
 N_UNITS = 3
 
@@ -116,11 +119,19 @@ def _whole_rows(run: Run, split: str) -> pd.DataFrame:
                     score=given["score"],
                 )
             )
-    return (
-        pd.concat(parts[1:], ignore_index=True)
-        if len(parts) > 1
-        else parts[0].astype({"found": bool, "supported": bool})
-    )
+    if len(parts) == 1:
+        return parts[0].astype({"found": bool, "supported": bool})
+    rows = pd.concat(parts[1:], ignore_index=True)
+    return rows.assign(found=rows["found"] & ~_explained(rows))
+
+
+def _explained(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether any mapper says of a latent and a variable that another variable explains the mapping better."""
+    keys = ["instance", "latent", "sign", "variable"]
+    if "better_explained_by" not in rows:
+        return pd.Series(False, index=rows.index)
+    known = rows["better_explained_by"].notna()
+    return known.groupby([rows[key] for key in keys]).transform("any")
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, Any]:

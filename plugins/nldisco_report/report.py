@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from nldisco_core.errors import RunError
 from nldisco_core.runs import Run
 from nldisco_report import sections
+from nldisco_report.cards import latents
 from nldisco_report.evidence import Evidence, evidence
 from nldisco_report.figures import draw, save_figure, tuning
 from nldisco_report.inline_svg import inline_svg
@@ -105,7 +106,7 @@ def _page(run: Run, found: Evidence) -> str:
         sections.planned(run),
         sections.recording(run),
         sections.controls(run),
-        sections.latents(run, found, drawn),
+        latents(found, drawn),
         sections.methods(run),
         sections.reproduce(run),
     ]

@@ -1,9 +1,9 @@
-"""The sections of the report, each from the tables and the record of a run."""
+"""The sections of the report but the latents, each from the tables and the record of a run."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from nldisco_core.runs import Run
 from nldisco_core.summary import Findings, comparison, printable
 from nldisco_core.toml_text import toml_text
 from nldisco_core.tuning import one_per_channel
-from nldisco_report.evidence import Evidence, Shown
+from nldisco_report.evidence import BINS_OF, Evidence
 from nldisco_report.markup import facts, number, paragraphs, section, table
 from nldisco_report.methods import formulas, references
 from nldisco_report.methods import methods as sentences
@@ -22,7 +22,6 @@ __all__ = [
     "answer",
     "colophon",
     "controls",
-    "latents",
     "methods",
     "names_of",
     "planned",
@@ -32,7 +31,6 @@ __all__ = [
     "verdict",
 ]
 
-_OF_SPLIT = {"test": "test bins", "validation": "validation bins", "train": "training bins"}
 _HYPOTHESES = "hypotheses"
 
 
@@ -55,7 +53,7 @@ def colophon(run: Run) -> str:
 
 def answer(run: Run, found: Evidence) -> str:
     """What was found, or that nothing was, in two sentences at the top."""
-    where = _OF_SPLIT[found.split]
+    where = BINS_OF[found.split]
     if not run.mappings:
         kind, said = "unknown", "Nothing was mapped: this run says nothing about behaviour yet."
         then = "Add a mapping with nldisco map RUN --mapper selectivity."
@@ -103,12 +101,12 @@ def planned(run: Run) -> str:
         parts.append(table(("opening", "when", "kind", "why", "plan"), rows, text=True))
     plans = {e["plan_sha256"]: e["plan"] for e in entries if e["plan"] is not None}
     parts += [_quoted(f"Plan {sha256}", toml_text(plan)) for sha256, plan in plans.items()]
-    if _HYPOTHESES in run.tables:
-        found = run.table(_HYPOTHESES)
-        agreeing = [f"{row.n_agreeing} of {row.n_instances}" for row in found.itertuples()]
-        judged = found.assign(n_agreeing=agreeing)[list(_JUDGED)].astype(object)
-        parts.append(f"<h3>Hypotheses <small>{_confirmed(found)}</small></h3>")
-        parts.append(table(tuple(_JUDGED.values()), judged.to_numpy().tolist(), keys=tuple(_JUDGED), text=True))
+    for opening, found in _hypotheses(run).groupby("opening", sort=False) if _HYPOTHESES in run.tables else ():
+        kind = found["kind"].iloc[0]
+        said = f"opening {opening}, {kind}: {(found['verdict'] == 'confirmed').sum()} of {len(found)} confirmed"
+        rows = found[list(_JUDGED)].to_numpy().tolist()
+        parts.append(f"<h3>Hypotheses <small>{html.escape(said)}</small></h3>")
+        parts.append(table(tuple(_JUDGED.values()), rows, keys=tuple(_JUDGED), text=True))
     return section("planned", "Planned and exploratory", *parts)
 
 
@@ -119,25 +117,32 @@ def _quoted(title: str, text: str, *, is_open: bool = False) -> str:
 
 _JUDGED = {
     "hypothesis": "",
-    "kind": "kind",
-    "variable": "variable",
-    "expect": "expected",
+    "verdict": "verdict",
+    "foretold": "expected",
     "found": "found",
     "latent": "latent",
     "p": "p",
     "q": "q",
-    "observed": "statistic",
-    "best_control": "best control",
-    "best_control_observed": "its statistic",
-    "n_agreeing": "instances",
-    "verdict": "verdict",
+    "score": "score",
+    "beside": "best control",
+    "agreeing": "instances",
     "reason": "why",
 }
 
 
-def _confirmed(found: pd.DataFrame) -> str:
-    first = found[found["kind"] == "confirmatory"]
-    return f"{(first['verdict'] == 'confirmed').sum()} of {len(first)} confirmatory ones confirmed"
+def _hypotheses(run: Run) -> pd.DataFrame:
+    """The run's table of hypotheses as it is shown."""
+    found = run.table(_HYPOTHESES)
+    rows = found.to_dict("records")
+    return found.assign(
+        foretold=[f"{row['variable']}: {row['expect']}" for row in rows],
+        beside=[_beside(row["best_control"], row["best_control_score"]) for row in rows],
+        agreeing=[f"{row['n_agreeing']} of {row['n_instances']}" for row in rows],
+    ).astype(object)
+
+
+def _beside(control: object, score: object) -> str:
+    return f"{control} {number(score)}" if isinstance(control, str) else "–"
 
 
 def recording(run: Run) -> str:
@@ -169,98 +174,13 @@ def controls(run: Run) -> str:
     tables = printable(comparison(findings), {"model": run.model.provider})
     if not tables:
         return ""
-    parts = [f"<p class='aside'>On {_OF_SPLIT[findings.split]}; mean over instances [lowest, highest].</p>"]
+    parts = [f"<p class='aside'>On {BINS_OF[findings.split]}; mean over instances [lowest, highest].</p>"]
     for title, frame in tables.items():
         rows = [(name, *row) for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
         shown = table(("", *map(str, frame.columns)), rows, strong=frame.index[0] == run.model.provider)
         name = title.replace("_", " ")
         parts.append(f"<h3>{html.escape(name[:1].upper() + name[1:])}</h3>{shown}")
     return section("controls", "Beside controls", *parts)
-
-
-def latents(run: Run, found: Evidence, drawn: Mapping[str, str]) -> str:
-    """The best latents, each with its figure and all that is known of it."""
-    if not found.shown:
-        return ""
-    intro = (
-        f"{len(found.shown)} of {found.n_found} found latents of instance {found.instance} are shown, those that no "
-        "control equals first, then by q and held-out score. Figures and scores are of "
-        f"{_OF_SPLIT[found.split]}; bands and whiskers are 95 % intervals over blocks of time."
-    )
-    cards = "".join(_card(run, one, found, drawn) for one in found.shown)
-    return section("latents", "Latents", f"<p>{html.escape(intro)}</p><div class='latents'>{cards}</div>")
-
-
-def _card(run: Run, one: Shown, found: Evidence, drawn: Mapping[str, str]) -> str:
-    half, words = {1: ("-positive", " (+)"), -1: ("-negative", " (−)")}.get(one.sign, ("", ""))
-    variable = str(one.row["variable"])
-    figure = drawn.get(f"latent-{one.latent}{half}-{variable}", "")
-    told = html.escape(f"{variable.replace('_', ' ')}, {one.row['mapper']}")
-    head = f"<h3>Latent {one.latent}{words} <small>{told}</small></h3>"
-    tags = "".join(f"<span class='tag {kind}'>{html.escape(text)}</span>" for kind, text in _tags(one))
-    also = f"<p>Also tells {html.escape(', '.join(one.others))}.</p>" if one.others else ""
-    body = f"{head}{tags}{figure}{facts(_known_of(one))}{also}{_units_of(one)}"
-    return f'<article class="latent" data-latent="{one.latent}" data-instance="{found.instance}">{body}</article>'
-
-
-def _tags(one: Shown) -> Iterator[tuple[str, str]]:
-    if "best_control_score" in one.row:
-        control = one.row["best_control"]
-        yield ("", f"equalled by {control}") if one.row["equalled"] else ("good", "above every control")
-    if one.copy.get("copy"):
-        yield "", f"copy of unit {one.copy['unit']}"
-    elif "copy" in one.copy:
-        yield "good", "composite"
-    if one.row.get("label_use", "none") != "none":
-        yield "", f"labels given at {one.row['label_use']}"
-
-
-def _known_of(one: Shown) -> list[tuple[str, object, str]]:
-    row, statistic = one.row, str(one.row.get("statistic", "score"))
-    return [
-        (statistic, row.get("score"), "score"),
-        ("by chance, mean", row.get("null_mean"), "null_mean"),
-        ("p", row.get("p"), "p"),
-        ("q", row.get("q"), "q"),
-        ("null", row.get("null"), "null"),
-        ("effective shifts", _rounded(row.get("effective_shifts")), "effective_shifts"),
-        (f"best of controls ({row.get('best_control')})", row.get("best_control_score"), "best_control_score"),
-        ("without activity", row.get("zero_input_score"), "zero_input_score"),
-        ("preferred", row.get("preferred"), "preferred"),
-        ("information (bits)", row.get("mutual_information"), "mutual_information"),
-        ("resultant length", row.get("resultant_length"), "resultant_length"),
-        ("spatial information", row.get("spatial_information"), "spatial_information"),
-        ("active bins", row.get("n_active"), "n_active"),
-        ("visits", row.get("n_visits"), "n_visits"),
-        ("stability of halves", row.get("stability"), "stability"),
-        (
-            "seed match, median",
-            one.match.get("decoder_similarity", one.match.get("activation_similarity")),
-            "seed_match",
-        ),
-        ("nearest unit", _unit_of(one), ""),
-        ("effective units", one.copy.get("n_effective_units"), "n_effective_units"),
-    ]
-
-
-def _rounded(value: object) -> object:
-    return round(value) if isinstance(value, float) else value
-
-
-def _unit_of(one: Shown) -> str | None:
-    if "unit" not in one.copy:
-        return None
-    return f"{one.copy['unit']} (r {number(one.copy['correlation'])})"
-
-
-def _units_of(one: Shown) -> str:
-    """Units that are most active with a latent, with the standard error over blocks."""
-    told = [
-        f"{unit['unit']}{' (' + str(unit['region']) + ')' if unit.get('region') else ''} "
-        f"{unit['mean_z']:.2f} ± {unit.get('sem_blocks', float('nan')):.2f}"
-        for unit in one.units
-    ]
-    return f"<p>Most active with it (mean z ± SEM over blocks): {html.escape('; '.join(told))}.</p>" if told else ""
 
 
 def methods(run: Run) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
 from nldisco_core.comparison import every_variable, with_comparison
+from nldisco_core.confounds import Part
 from nldisco_core.discoveries import N_CHOOSING, stands_out, with_q
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
@@ -46,7 +47,8 @@ class Selectivity:
     - ``preferred`` is the condition with the largest MCC on the first split; the scores are those of this condition
     - ``p`` is the chance of ``max_mcc``, the largest MCC of all conditions, on the last split, against `n_shifts`
       relabellings of the kind that suits the variable (``null``, ``effective_shifts``)
-    - ``chosen`` marks what stands out on the first split, where ``max_mcc`` is held against 99 relabellings
+    - ``chosen`` marks what stands out on the first split, a second or more away from tested bins, where ``max_mcc`` is
+      held against 99 relabellings
     - ``q`` is Benjamini-Hochberg per instance over the supported and chosen rows of all variables
     - ``score`` is what the best of a control's latents are compared by: ``max_mcc``, and ``mcc`` of a condition
     - ``supported``: at least 50 active bins and 10 visits; ``n_active`` and ``n_visits`` are of the whole variable
@@ -148,9 +150,9 @@ def _test(
     task: Task, covariate: Covariate, chosen: Conditions, scores: Mapping[str, Scores], seed: int
 ) -> tuple[dict[str, Any], list[str]]:
     """Chance of the largest MCC on the last split, all columns at once; NaN, and a note, where the null is refused."""
-    first, last = task.config.splits[0], task.config.splits[-1]
+    last = task.config.splits[-1]
     tested = scores[last]
-    null = _null(task, covariate, chosen, last, seed)
+    null = _null(task, covariate, chosen, task.rows[last], seed)
     undefined = np.full(len(tested.max_mcc), np.nan)
     found: dict[str, Any] = {"p": undefined, "null_mean": undefined, "effective_shifts": null.effective_shifts}
     found["null"] = pd.array([null.name], dtype="string").repeat(len(undefined))
@@ -164,34 +166,44 @@ def _test(
         return found, [f"no p values: {refusal}"]
     if task.config.n_shifts == 0:
         return found, []
-    by_chance = _by_chance(task, chosen, null, last, task.config.n_shifts)
+    by_chance = _by_chance(task.part(last), chosen, null, task.config.n_shifts)
     found["p"] = p_values(tested.max_mcc, by_chance)
     found["null_mean"] = np.where(np.isnan(tested.max_mcc), np.nan, by_chance.mean(axis=0))
-    choosing = _null(task, covariate, chosen, first, seed)
-    if first != last and choosing.refusal is None:
-        n_draws = min(N_CHOOSING, task.config.n_shifts)
-        on_first = _by_chance(task, chosen, choosing, first, n_draws)
-        found["chosen"] = stands_out(p_values(scores[first].max_mcc, on_first), n_draws=n_draws)
+    if task.choosing is not None:
+        found["chosen"] = _chosen(task, task.choosing, covariate, chosen, seed)
     return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
 
 
-def _null(task: Task, covariate: Covariate, chosen: Conditions, split: str, seed: int) -> Null:
-    """The null that suits the variable, for the bins of a split."""
-    tested = task.rows[split] & (chosen.codes >= 0)
+def _chosen(task: Task, part: Part, covariate: Covariate, chosen: Conditions, seed: int) -> NDArray[np.bool_]:
+    """(n_columns,) what stands out on the bins that the choice is made on; all where there is no null for it."""
+    null = _null(task, covariate, chosen, part.rows, seed)
+    if null.refusal is not None:
+        return np.ones(len(part.starts) - 1, dtype=bool)
+    n_draws = min(N_CHOOSING, task.config.n_shifts)
+    codes = np.where(part.rows, chosen.codes, -1)
+    counts = part.counts(codes, chosen.n_conditions)
+    observed = max_mcc(counts, np.bincount(codes[codes >= 0], minlength=chosen.n_conditions))
+    p = p_values(np.where(counts.any(axis=1), observed, np.nan), _by_chance(part, chosen, null, n_draws))
+    return stands_out(p, n_draws=n_draws)
+
+
+def _null(task: Task, covariate: Covariate, chosen: Conditions, rows: NDArray[np.bool_], seed: int) -> Null:
+    """The null that suits the variable, for these bins."""
+    tested = rows & (chosen.codes >= 0)
     return choose_null(covariate, task.data, usable=task.usable, tested=tested, seed=seed, blocks=task.blocks)
 
 
-def _by_chance(task: Task, chosen: Conditions, null: Null, split: str, n_draws: int) -> NDArray[np.float64]:
-    """(n_draws, n_columns) largest MCC on a split under the null."""
+def _by_chance(part: Part, chosen: Conditions, null: Null, n_draws: int) -> NDArray[np.float64]:
+    """(n_draws, n_columns) largest MCC on some bins under the null."""
     return null_distribution(
         null,
         max_mcc,
         n_draws=n_draws,
         codes=chosen.codes,
         n_conditions=chosen.n_conditions,
-        tested=task.rows[split],
-        active_starts=task.active[split].starts,
-        active_rows=task.active[split].rows,
+        tested=part.rows,
+        active_starts=part.starts,
+        active_rows=part.active_rows,
     )
 
 

@@ -13,6 +13,8 @@ from nldisco_core.autocorrelation import detrended
 from nldisco_core.binned import Binned, Covariate
 from nldisco_core.columns import Columns, independent_stretches
 from nldisco_core.comparison import MAX_CONDITIONS
+from nldisco_core.confounds import Part
+from nldisco_core.discoveries import choosing_rows
 from nldisco_core.errors import DataError
 from nldisco_core.latents import LatentSpace
 from nldisco_core.tuning import Conditions, conditions, halves, one_per_channel
@@ -51,6 +53,7 @@ class Task(Columns):
     ----------
     first_half : by split the earlier half of its usable bins
     active : by split the active bins
+    choosing : bins of the first split on which mappings are chosen for the test, None where all are tested
     segments, stretches : (n_bins,) contiguous stretches, and pieces of them of at most 10 s
     blocks : (n_bins,) block of the session in which conditions were drawn at random, None where that is not known
     latent, sign : of each column of one instance
@@ -60,6 +63,7 @@ class Task(Columns):
     data: Binned
     first_half: Mapping[str, NDArray[np.bool_]]
     active: Mapping[str, Active]
+    choosing: Part | None
     segments: NDArray[np.int32]
     stretches: NDArray[np.int32]
     blocks: NDArray[np.int64] | None
@@ -68,16 +72,24 @@ class Task(Columns):
     def of(cls, space: LatentSpace, data: Binned, config: SelectivityConfig) -> Task:
         """Of the latents whose rows are the bins of the data; see `Selectivity.map` for errors."""
         columns = Columns.collected(space, data, config.splits)
+        first, last = columns.rows[config.splits[0]], columns.rows[config.splits[-1]]
+        choosing = choosing_rows(data, first, last)
         return cls(
             config=config,
             data=data,
             first_half={split: halves(mask, data)[0] for split, mask in columns.rows.items()},
             active={split: Active.of(columns.activations, mask) for split, mask in columns.rows.items()},
+            choosing=None if choosing is None else Part.of(columns.activations, choosing),
             segments=data.segments,
             stretches=independent_stretches(data),
             blocks=None if config.blocks is None else _blocks(data, config.blocks),
             **vars(columns),
         )
+
+    def part(self, split: str) -> Part:
+        """Where columns are active on the bins of a split."""
+        active = self.active[split]
+        return Part(rows=self.rows[split], starts=active.starts, active_rows=active.rows)
 
     def by_instance(self, values: NDArray[Any]) -> NDArray[Any]:
         """(n_instances, n_columns, …) of values for all columns of all instances."""

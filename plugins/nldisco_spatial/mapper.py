@@ -14,7 +14,7 @@ from scipy import sparse
 from nldisco_core.binned import Binned, Covariate
 from nldisco_core.columns import Columns
 from nldisco_core.comparison import every_variable, with_comparison
-from nldisco_core.discoveries import N_CHOOSING, stands_out, with_q
+from nldisco_core.discoveries import N_CHOOSING, choosing_rows, stands_out, with_q
 from nldisco_core.errors import DataError
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
@@ -41,7 +41,8 @@ class Spatial:
     - speeds (``absolute speed score``): ``speed_score``
     - ``p`` is of the statistic on the last split, against `n_shifts` relabellings of the kind that suits the variable
       (``null``, ``effective_shifts``); the grid score is tested where it is positive on the first split
-    - ``chosen`` marks what stands out on the first split, where the statistic is held against 99 relabellings
+    - ``chosen`` marks what stands out on the first split, a second or more away from tested bins, where the statistic
+      is held against 99 relabellings
     - ``q`` is Benjamini-Hochberg per instance over all tested rows of supported latents that were chosen
     - ``score`` is the statistic: what the best of a control's latents are compared by
     - ``alone``, ``beyond``, ``beyond_se`` and ``better_explained_by`` hold each mapping against the other variables of
@@ -143,11 +144,10 @@ def _table(task: _Task, covariate: Covariate, measure: Measure, seed: int) -> tu
     scores = {split: measure.scores(rows) for split, rows in task.rows.items()}
     statistics = {split: measure.statistics(of_split, scores[first]) for split, of_split in scores.items()}
     observed = statistics[last]
-    null = _null(task, covariate, last, seed)
+    null = _null(task, covariate, task.rows[last], seed)
     draws = 0 if null.refusal else task.config.n_shifts
     chance = _by_chance(null, measure, task.rows[last], observed, draws)
-    on_first = {name: np.where(np.isnan(value), np.nan, statistics[first][name]) for name, value in observed.items()}
-    chosen = _chosen(task, covariate, measure, on_first, seed) if draws and first != last else {}
+    chosen = _chosen(task, covariate, measure, observed, seed) if draws else {}
     parts = []
     for split, values in scores.items():
         shared = {**_columns(task), **values, **_support(task, task.rows[split] & covariate.defined)}
@@ -164,22 +164,22 @@ def _table(task: _Task, covariate: Covariate, measure: Measure, seed: int) -> tu
     return pd.concat(parts, ignore_index=True), said if draws else f"no p values: {null.refusal or 'n_shifts is 0'}"
 
 
-def _null(task: _Task, covariate: Covariate, split: str, seed: int) -> Null:
-    """The null that suits the variable, for the bins of a split."""
-    tested = task.rows[split] & covariate.defined
-    return choose_null(covariate, task.data, usable=task.usable, tested=tested, seed=seed)
+def _null(task: _Task, covariate: Covariate, rows: NDArray[np.bool_], seed: int) -> Null:
+    """The null that suits the variable, for these bins."""
+    return choose_null(covariate, task.data, usable=task.usable, tested=rows & covariate.defined, seed=seed)
 
 
 def _chosen(
-    task: _Task, covariate: Covariate, measure: Measure, observed: Mapping[str, NDArray[np.float64]], seed: int
+    task: _Task, covariate: Covariate, measure: Measure, tested: Mapping[str, NDArray[np.float64]], seed: int
 ) -> dict[str, NDArray[np.bool_]]:
-    """(n_columns,) what stands out on the first split, by statistic; nothing where there is no null for it."""
-    first = task.config.splits[0]
-    null = _null(task, covariate, first, seed)
-    if null.refusal is not None:
+    """(n_columns,) what of the tested stands out on the first split, by statistic; nothing where none can be chosen."""
+    rows = choosing_rows(task.data, task.rows[task.config.splits[0]], task.rows[task.config.splits[-1]])
+    null = None if rows is None else _null(task, covariate, rows, seed)
+    if rows is None or null is None or null.refusal is not None:
         return {}
     n_draws = min(N_CHOOSING, task.config.n_shifts)
-    chance = _by_chance(null, measure, task.rows[first], observed, n_draws)
+    observed = measure.by_chance(rows, tested)(np.arange(task.data.n_bins))
+    chance = _by_chance(null, measure, rows, tested, n_draws)
     return {name: stands_out(p_values(values, chance[name]), n_draws=n_draws) for name, values in observed.items()}
 
 

@@ -60,6 +60,14 @@ def preferred_direction() -> Any:
 
 
 @pytest.fixture(scope="session")
+def written_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in a folder; whoever writes into it copies it."""
+    folder = tmp_path_factory.mktemp("written") / "2026-03-01T10-22-05_written_matryoshka-sae_7f3a"
+    WRITTEN["write_run"](folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def explorer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``nldisco serve`` in a process of its own, with a plugin of failing views, over two runs."""
     folder = tmp_path_factory.mktemp("served")

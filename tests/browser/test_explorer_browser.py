@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 HEADING = ".page-latent section h2"
-SOURCE = """name => {
-  const found = [...Bokeh.documents[0].all_models].filter(m => m.type == "ColumnDataSource" && m.name == name)
-  if (found.length != 1) { throw new Error(`${found.length} sources are named ${name}`) }
-  const data = found[0].data instanceof Map ? Object.fromEntries(found[0].data) : found[0].data
-  return Object.fromEntries(Object.entries(data).map(([column, values]) => [column, Array.from(values)]))
+DRAWING = """words => {
+  const found = [...Bokeh.documents[0].all_models].filter(m => m.class_name == "Canvas").map(canvas => {
+    const bytes = canvas.data.payload, buffer = bytes instanceof ArrayBuffer ? bytes : bytes.buffer.slice(
+      bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+    if (!buffer.byteLength) { return null }
+    const length = new DataView(buffer).getUint32(0, true)
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)))
+    const arrays = header.arrays.map(([type, at, size]) => Array.from(
+      new {f4: Float32Array, u1: Uint8Array}[type](buffer, at, size)))
+    const layers = header.panels.flatMap(panel => panel.layers.map(layer => ({...layer, panel: panel.id,
+      arrays: Object.fromEntries(Object.entries(layer.arrays).map(([name, number]) => [name, arrays[number]]))})))
+    return {summary: header.summary, layers}
+  }).filter(drawing => drawing?.summary.includes(words))
+  if (found.length != 1) { throw new Error(`${found.length} drawings say ${words}`) }
+  return found[0]
 }"""
 TEXT = """root => {
   const words = node => node.nodeType == Node.TEXT_NODE ? node.textContent
@@ -28,8 +38,9 @@ TEXT = """root => {
     : [...(node.shadowRoot ?? node).childNodes].map(words).join(" ")
   return words(root)
 }"""
-DARKENED = """() => [...Bokeh.documents[0].all_models]
-  .filter(model => model.type == "Figure").every(model => model.background_fill_color == "#181d23")"""
+WRITTEN = """() => { let at = document.activeElement; while (at.shadowRoot) { at = at.shadowRoot.activeElement }
+  return at.value }"""
+DARK = "rgb(24, 29, 35)"
 
 
 class Visit:
@@ -52,9 +63,10 @@ class Visit:
         self.page.locator(waiting_for).first.wait_for(timeout=60_000)
         self.page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
 
-    def data(self, source: str) -> dict[str, list[float]]:
-        found: dict[str, list[float]] = self.page.evaluate(SOURCE, source)
-        return found
+    def layers(self, words: str, **style: object) -> list[dict[str, list[float]]]:
+        """Arrays of the layers of this style in the drawing whose summary says these words."""
+        layers = self.page.evaluate(DRAWING, words)["layers"]
+        return [each["arrays"] for each in layers if all(each.get(name) == value for name, value in style.items())]
 
     def text(self, selector: str) -> str:
         """All words under an element, shadow trees included."""
@@ -62,7 +74,7 @@ class Visit:
 
     def direction(self) -> float:
         """Angle of the mean direction drawn in the polar plot (rad)."""
-        mean = self.data("polar-mean")
+        (mean,) = self.layers("mean direction", kind="line", colour="behaviour")
         return math.atan2(mean["y"][1], mean["x"][1])
 
     def wait_for_latent(self, latent: int) -> None:
@@ -87,9 +99,15 @@ def visit(context: BrowserContext, explorer_url: str) -> Iterator[Visit]:
 
 
 def row(visit: Visit, position: int) -> tuple[Any, int]:
-    visit.page.locator(".page-latent .tabulator-selected").wait_for()
+    visit.page.locator(".page-latent .tabulator-row").first.wait_for()
     cell = visit.page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").nth(position)
     return cell, int(cell.inner_text())
+
+
+def sort_by_latent(visit: Visit) -> None:
+    visit.page.locator(".page-latent .tabulator-col[tabulator-field=latent]").click()
+    first = visit.page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").first
+    first.filter(has_text=re.compile("^0$")).wait_for()
 
 
 def away(a: float, b: float) -> float:
@@ -102,7 +120,7 @@ def test_home_shows_a_latent_with_its_evidence_and_plots(visit: Visit) -> None:
     assert "Tuned to heading" in card
     assert "Best control" in card
     assert visit.page.locator(".page-latent .tile").count() >= 9
-    assert sum(visit.data("activation-histogram")["top"]) > 50
+    assert sum(visit.layers("median activation", kind="bars")[0]["top"]) > 5
 
 
 def test_click_on_a_row_draws_that_rows_latent(visit: Visit, preferred_direction: Callable[[int, int], float]) -> None:
@@ -118,9 +136,7 @@ def test_click_after_sorting_draws_the_row_that_was_clicked(
     visit: Visit, preferred_direction: Callable[[int, int], float]
 ) -> None:
     visit.open()
-    header = visit.page.locator(".page-latent .tabulator-col[tabulator-field=latent]")
-    header.click()
-    visit.page.locator(".page-latent .tabulator-col[tabulator-field=latent][aria-sort=ascending]").wait_for()
+    sort_by_latent(visit)
     assert [row(visit, position)[1] for position in range(4)] == [0, 1, 2, 3]
     cell, latent = row(visit, 3)
     cell.click()
@@ -170,6 +186,69 @@ def test_back_returns_to_the_latent_before(visit: Visit) -> None:
     visit.wait_for_latent(7)
 
 
+def test_forward_returns_after_back_and_nothing_is_loaded_again(visit: Visit) -> None:
+    visit.open("?latent=7")
+    visit.page.evaluate("window.marked = true")
+    cell, latent = row(visit, 2)
+    cell.click()
+    visit.wait_for_latent(latent)
+    visit.page.go_back()
+    visit.wait_for_latent(7)
+    visit.page.go_forward()
+    visit.wait_for_latent(latent)
+    visit.page.get_by_role("button", name="Overview").click()
+    visit.page.locator(".page-overview table").first.wait_for()
+    visit.page.go_back()
+    visit.page.locator(HEADING).wait_for()
+    assert visit.page.evaluate("window.marked")
+
+
+def test_keys_step_through_the_table_as_it_is_sorted(visit: Visit) -> None:
+    visit.open("?latent=3")
+    sort_by_latent(visit)
+    visit.page.locator(HEADING).click()
+    for key, expected in (("j", 4), ("ArrowDown", 5), ("k", 4), ("ArrowUp", 3)):
+        visit.page.keyboard.press(key)
+        visit.wait_for_latent(expected)
+
+
+def test_keys_are_letters_where_one_writes(visit: Visit) -> None:
+    visit.open("?latent=3")
+    visit.page.keyboard.press("/")
+    visit.page.keyboard.type("jk4")
+    assert visit.page.evaluate(WRITTEN) == "jk4"
+    visit.wait_for_latent(3)
+
+
+def test_g_goes_to_a_number_and_says_so_where_there_is_none(visit: Visit) -> None:
+    visit.open("?latent=3")
+    for number, word in (("21", ""), ("999", "0 to 47")):
+        visit.page.keyboard.press("g")
+        visit.page.keyboard.type(number)
+        visit.page.keyboard.press("Enter")
+        if word:
+            visit.page.locator(".alert", has_text=word).wait_for()
+    visit.wait_for_latent(21)
+
+
+def test_p_pins_and_the_link_keeps_it(visit: Visit) -> None:
+    visit.open("?latent=3")
+    visit.page.keyboard.press("p")
+    visit.page.wait_for_url(re.compile("pinned=3"))
+    visit.page.keyboard.press("p")
+    visit.page.wait_for_url(re.compile(r"latent=3(?!.*pinned)"))
+
+
+def test_question_mark_lists_the_keys(visit: Visit) -> None:
+    visit.open()
+    visit.page.keyboard.press("?")
+    dialog = visit.page.get_by_role("dialog")
+    assert "next latent" in dialog.inner_text()
+    visit.page.screenshot(path=SCREENSHOTS / "keys.png")
+    visit.page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+
 def test_bad_link_says_what_is_wrong_and_shows_something(visit: Visit) -> None:
     visit.open("?latent=abc&variable=headng&page=nowhere&run=none")
     said = visit.text(".alert")
@@ -184,7 +263,7 @@ def test_failing_view_is_a_card_and_the_others_stay(visit: Visit) -> None:
     assert "ValueError: no figure today" in text
     assert "no_such_module cannot be imported" in text
     assert "binned without a table of trials" in text
-    assert len(visit.data("polar-outline")["x"]) == 61
+    assert len(visit.layers("mean direction", kind="line", colour="activation")[0]["x"]) == 61
 
 
 def test_dead_latent_says_so(visit: Visit) -> None:
@@ -197,7 +276,7 @@ def test_dead_latent_says_so(visit: Visit) -> None:
 def test_run_without_mappings_says_how_to_get_one(visit: Visit) -> None:
     visit.open("?run=2026-03-02T10-22-05_bare_matryoshka-sae_7f3b")
     assert "nldisco map" in visit.text(".page-latent")
-    assert len(visit.data("polar-outline")["x"]) == 61
+    assert len(visit.layers("mean direction", kind="line", colour="activation")[0]["x"]) == 61
 
 
 def test_two_sessions_do_not_see_each_others_selection(visit: Visit, context: BrowserContext) -> None:
@@ -217,11 +296,10 @@ def test_dark_theme_reaches_figures_and_table(visit: Visit) -> None:
     visit.wait_for_latent(11)
     visit.page.screenshot(path=SCREENSHOTS / "latent-light.png")
     visit.page.get_by_role("button", name="Toggle theme").click()
-    visit.page.wait_for_function(DARKENED)
-    visit.page.wait_for_timeout(500)
+    visit.page.wait_for_timeout(1000)
     visit.page.screenshot(path=SCREENSHOTS / "latent-dark.png")
     ground = visit.page.locator(".page-latent .tile").first.evaluate("e => getComputedStyle(e).backgroundColor")
-    assert ground == "rgb(24, 29, 35)"
+    assert ground == DARK
 
 
 def test_every_plot_has_a_summary_in_words(visit: Visit) -> None:

@@ -150,8 +150,17 @@ def test_one_lonely_sample_speaks_for_its_own_bin_only() -> None:
     np.testing.assert_array_equal(one(discrete, grid_of(3)), [np.nan, 1.0, np.nan])
 
 
-def test_infinite_samples_are_missing() -> None:
-    np.testing.assert_array_equal(one(signal_of([0, 10, 60], [np.inf, 2.0, -np.inf]), grid_of(2)), [2.0, np.nan])
+@pytest.mark.parametrize("kind", [{}, {"kind": "circular", "period": 8.0}])
+def test_infinite_samples_are_missing(kind: dict[str, Any]) -> None:
+    signal = signal_of([0, 10, 60], [np.inf, 2.0, -np.inf], **kind)
+    np.testing.assert_allclose(one(signal, grid_of(2)), [2.0, np.nan])
+
+
+def test_an_infinite_sample_speaks_for_no_bin_beside_it() -> None:
+    near = signal_of([0, 60, 120], [1.0, np.inf, 3.0])
+    np.testing.assert_array_equal(one(near, grid_of(3)), [1.0, np.nan, 3.0])
+    labels = signal_of([0, 60, 120], [0.0, np.inf, 1.0], kind="discrete", categories=("a", "b"))
+    np.testing.assert_array_equal(one(labels, grid_of(3)), [0.0, np.nan, 1.0])
 
 
 def test_covariates_keep_what_the_signal_says_of_itself() -> None:

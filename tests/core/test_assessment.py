@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from nldisco_core.absorption import absorption
 from nldisco_core.assessment import assess
+from nldisco_core.binned import SPLITS
 from nldisco_core.conformance.toy_dataset import toy_run
+from nldisco_core.contributions import attributed_units, co_activity, contributing_units, region_weights
 from nldisco_core.cosmoothing import co_smoothing
-from nldisco_core.interfaces import HasDictionary
-from nldisco_core.runs import Run
+from nldisco_core.dominance import single_unit_dominance
+from nldisco_core.interfaces import Attributes, HasDictionary
+from nldisco_core.neighbours import coactive_neighbours, dictionary_neighbours, family_counts
+from nldisco_core.runs import ModelPart, Run
 from nldisco_core.summary import Findings, comparison, printable, verdict
+from nldisco_core.tuning import conditions
 
 pytestmark = pytest.mark.usefixtures("toys")
 SETTINGS = ["dataset.duration_s=60.0", "model.n_latents=3", "model.seeds=[0,1,2]"]
@@ -56,6 +64,47 @@ def test_further_columns_stand_beside_the_evaluation_at_the_deepest_level_of_the
     np.testing.assert_allclose(test["co_smoothing_bits"], expected)
 
 
+def test_what_stands_behind_latents_is_kept_for_the_test_split_of_every_model(run: Run) -> None:
+    for part in (run.model, *run.controls.values()):
+        space, data = part.latents.main, run.binned
+        rows = data.split == SPLITS.index("test")
+
+        def kept(name: str, part: ModelPart = part) -> pd.DataFrame:
+            table = run.table(name)
+            return table[table["model"] == part.name].drop(columns="model").reset_index(drop=True)
+
+        same = partial(pd.testing.assert_frame_equal, check_dtype=False)
+        same(kept("contributions"), contributing_units(co_activity(space, data, rows=rows), data.units))
+        assert part.dictionary is not None
+        same(kept("region_weights"), region_weights(part.dictionary, data.units))
+        absolute = space.code_kind == "signed"
+        near = [dictionary_neighbours(part.dictionary, absolute=absolute), coactive_neighbours(space, rows=rows)]
+        same(kept("neighbours"), pd.concat(near, ignore_index=True))
+        left = single_unit_dominance(part.load_model(), part.latents, data, rows=rows)
+        same(kept("copies")[left.columns], left)
+    assert "families" not in run.tables  # no levels
+
+
+def test_families_and_what_children_take_over_are_kept_for_models_with_levels(tmp_path: Path) -> None:
+    levels = ["model.levels={4=1,12=3}", "model.epochs=5", "dataset.duration_s=120.0"]
+    run = toy_run(tmp_path, model="matryoshka-sae", assignments=levels)
+    space, data = run.latents.main, run.binned
+    test, train = (data.split == SPLITS.index(name) for name in ("test", "train"))
+    counts = run.table("family_counts").drop(columns="model")
+    pd.testing.assert_frame_equal(counts, family_counts(space, n_draws=5, seed=run.about["seed"], rows=test))
+    found = run.table("absorption").drop(columns="model")
+    assert len(found)
+    cut = conditions(data.covariate("heading"), rows=train)
+    expected = absorption(space, cut, rows=test, chosen_on=train)
+    mine = found[found["variable"] == "heading"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, expected, check_dtype=False)
+    attributed = run.table("attribution").drop(columns="model")
+    model = run.model.load_model()
+    assert isinstance(model, Attributes)
+    by_model = attributed_units(model.attribution(run.latents, data, rows=test))
+    pd.testing.assert_frame_equal(attributed, by_model, check_dtype=False)
+
+
 def test_leaving_units_out_can_be_turned_off(tmp_path: Path) -> None:
     run = toy_run(tmp_path, model="pca", assignments=[SETTINGS[0], "co_smoothing=false"])
     assert "co_smoothing_bits" not in run.metrics
@@ -83,7 +132,8 @@ def test_seeds_are_matched_on_weights_and_on_activations_beside_their_nulls(run:
 
 def test_activations_without_their_model_keep_what_needs_none(run: Run) -> None:
     found = assess(None, run.latents, run.binned, counts=run.counts, dictionary=None, leave_units_out=True, seed=0)
-    assert set(found.tables) == {"latent_metrics", "copies", "stability"}
+    assert set(found.tables) == {"latent_metrics", "copies", "stability", "contributions", "neighbours"}
+    assert "remaining" not in found.tables["copies"]
     assert found.tables["latent_metrics"]["alive"].isna().all()
     assert "co_smoothing_bits" not in found.summary
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nldisco_core.discoveries import found, stands_out, with_q
+from nldisco_core.conformance.toys import toy_binned
+from nldisco_core.discoveries import DISTANCE_S, choosing_rows, found, stands_out, with_q
 from nldisco_core.mapping import mapping_table
 
 
@@ -95,3 +96,25 @@ def test_what_another_variable_explains_better_is_not_found() -> None:
     made["better_explained_by"] = pd.array([pd.NA, "heading", *[pd.NA] * 6], dtype="string")
     assert found(made).tolist() == [False, False, *[True] * 6]
     assert found(made.drop(columns="better_explained_by")).tolist() == [False, *[True] * 7]
+
+
+def test_bins_to_choose_on_keep_a_second_from_tested_ones() -> None:
+    data = toy_binned(n_bins=900, n_sessions=2)
+    first, last = data.split == 0, data.split == 2
+    rows = choosing_rows(data, first, last)
+    assert rows is not None
+    offset = data.row_offsets
+    for session in range(2):
+        own = slice(offset[session], offset[session + 1])
+        start_s = data.sessions[session].start_ns * 1e-9
+        tested = start_s[last[own]]
+        # from the end of the one bin to the start of the other
+        away = np.array([np.abs(tested - time).min(initial=np.inf) - data.bin_s for time in start_s])
+        np.testing.assert_array_equal(rows[own], first[own] & (away >= DISTANCE_S - 1e-9))
+
+
+def test_without_bins_that_keep_the_distance_nothing_is_chosen_on() -> None:
+    data = toy_binned(n_bins=900)
+    alternating = np.arange(900) % 20 < 10
+    assert choosing_rows(data, alternating, ~alternating) is None
+    assert choosing_rows(data, alternating, alternating) is None

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nldisco_core.binned import Binned, BinnedSession
-from nldisco_core.histograms import active_shares, count_histogram, weight_histogram
+from nldisco_core.histograms import active_shares, count_histogram, unit_activity, weight_histogram
 from nldisco_core.interfaces import Dictionary
 
 
@@ -46,3 +46,20 @@ def test_weights_of_all_instances_share_their_edges() -> None:
     row = table[table["instance"] == 1].iloc[20]
     assert row["n"] == ((values[1] >= row["low"]) & (values[1] < row["high"])).sum()
     np.testing.assert_array_equal(table["low"], np.tile(table["low"][:50], 3))
+
+
+def test_activity_of_units_is_that_of_a_loop_over_observed_bins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nldisco_core.histograms.ROWS_AT_ONCE", 7)
+    rng = np.random.default_rng(1)
+    first, second = (rng.poisson(0.6, (40, 3)).astype(np.uint8) for _ in range(2))
+    seen = rng.random(second.shape) < 0.7
+    seen[:, 2] = False
+    data = Binned(sessions=(session(first, "a"), session(second, "b", seen)), bin_s=0.05, activity_kind="counts")
+    table = unit_activity(data)
+    assert table["session"].tolist() == ["a"] * 3 + ["b"] * 3
+    expected = [first[:, unit] for unit in range(3)] + [second[seen[:, unit], unit] for unit in range(2)]
+    for row, counts in enumerate(expected):
+        assert table["mean"][row] == pytest.approx(counts.mean() / 0.05)
+        assert table["nonzero_share"][row] == pytest.approx((counts > 0).mean())
+    np.testing.assert_allclose(table["observed_share"][3:], seen.mean(axis=0))
+    assert table.loc[5, ["mean", "nonzero_share"]].isna().all()

@@ -162,7 +162,9 @@ def test_models_without_levels_have_no_families() -> None:
     codes = sparse_codes(np.random.default_rng(0), 1, 300, 4)
     assert families(space_of(codes)).empty
     assert family_counts(space_of(codes), n_draws=3, seed=0).empty
-    assert absorption(space_of(codes), conditions_of(np.zeros(300), 1)).empty
+    none = absorption(space_of(codes), conditions_of(np.zeros(300), 1))
+    assert none.empty
+    assert none["absorption"].dtype == np.float64
 
 
 def test_planted_families_outnumber_those_of_shifted_levels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ from nldisco_core.summary import Findings
 
 pytestmark = pytest.mark.usefixtures("toys")
 SETTINGS = [
-    "dataset.duration_s=240.0",
+    "dataset.duration_s=200.0",
     "mappers.decoding.max_rows=800",
     "bin.trials=trials",
     'bin.signals=["heading"]',
@@ -81,13 +82,30 @@ def unsealed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return made(tmp_path_factory.mktemp("unsealed"), sealed=False)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Sealed, without controls and with one mapper."""
+    settings = [setting for setting in SETTINGS if "decoding" not in setting]
+    further = ["model.n_latents=2", "sealed=true", "mappers.selectivity.n_shifts=19", 'bin.signals=["heading"]']
+    folder = tmp_path_factory.mktemp("small")
+    return toy_run(folder, model="nmf", mappers=["selectivity"], assignments=[*settings, *further])
+
+
+def copied(run: Run, folder: Path) -> Run:
+    shutil.copytree(run.folder, folder / run.name)
+    return Run(folder / run.name)
+
+
 @pytest.fixture
 def copy(sealed: Run, tmp_path: Path) -> Run:
     """A sealed run to be opened."""
-    import shutil
+    return copied(sealed, tmp_path)
 
-    shutil.copytree(sealed.folder, tmp_path / sealed.name)
-    return Run(tmp_path / sealed.name)
+
+@pytest.fixture
+def bare(small: Run, tmp_path: Path) -> Run:
+    """A small sealed run to be opened."""
+    return copied(small, tmp_path)
 
 
 def every_table(folder: Path) -> dict[str, pd.DataFrame]:
@@ -124,9 +142,9 @@ def test_a_sealed_run_is_read_on_validation_bins_and_says_so(sealed: Run, unseal
     assert standing(unsealed) == "The test split was open from the start: everything here is exploratory."
 
 
-def test_a_mapper_added_to_a_sealed_run_scores_validation_bins(copy: Run) -> None:
+def test_a_mapper_added_to_a_sealed_run_scores_validation_bins(bare: Run) -> None:
     settings = {"n_shifts": 19, "confounds": False, "splits": ["train", "test"]}
-    mapped = pipeline.map_run(copy, "selectivity", settings=settings)
+    mapped = pipeline.map_run(bare, "selectivity", settings=settings)
     assert set(mapped.mapping("selectivity").table["split"]) == {"train", "validation"}
 
 
@@ -146,9 +164,9 @@ def test_an_opened_run_holds_what_the_same_run_has_that_was_never_sealed(copy: R
 @pytest.mark.parametrize("model", ["nmf", "matryoshka-sae"])
 def test_blocks_smoothing_and_pruning_leave_the_sealed_fit_as_it_is(tmp_path: Path, model: str) -> None:
     settings = ["split.by=blocks", "preprocess.smooth_s=0.05", "prune.min_r2=0.2", "bin.trials=trials"]
-    settings += [] if model == "nmf" else ["model.levels={4=1,6=2}", "model.epochs=4", "model.window=3"]
+    settings += [] if model == "nmf" else ["model.levels={4=1,6=2}", "model.epochs=2", "model.window=3"]
     runs = {
-        sealed: toy_run(tmp_path / model, model=model, assignments=[SETTINGS[0], *settings, f"sealed={sealed}"])
+        sealed: toy_run(tmp_path / model, model=model, assignments=["dataset.duration_s=90.0", *settings, f"sealed={sealed}"])
         for sealed in ("true", "false")
     }
     before = runs["true"].unit_metrics
@@ -186,10 +204,10 @@ def test_a_planted_feature_is_confirmed_and_what_is_not_there_is_not(copy: Run) 
     assert table["found"]["H1"] == f"{test['resultant_length'][chosen]:.4g}"
     assert table["best_control"]["H1"] == "raw-units"
     control = opened.part("raw-units").mapping("selectivity").table.query("variable == 'heading' and split == 'test'")
-    best = control[control["condition"].isna() & control["supported"]]["max_mcc"].max()
-    assert table["best_control_observed"]["H1"] == pytest.approx(best)
+    best = control[control["condition"].isna() & control["supported"]]["score"].max()
+    assert table["best_control_score"]["H1"] == pytest.approx(best)
     decoded = opened.mapping("decoding").table.query("variable == 'heading' and split == 'test'").iloc[0]
-    assert table["observed"]["H2"] == pytest.approx(decoded["r2"])
+    assert table["score"]["H2"] == pytest.approx(decoded["r2"])
     assert pd.isna(table["latent"]["H2"])
 
 
@@ -202,9 +220,9 @@ def test_the_missed_range_is_told_with_what_was_found(copy: Run) -> None:
     assert row["reason"] == f"expected mutual_information > 5, found {row['found']}"
 
 
-def test_only_the_first_opening_by_a_plan_of_a_sealed_run_confirms(copy: Run) -> None:
-    plan = plan_for(copy, TUNED[0])
-    run = open_run(copy, plan)
+def test_only_the_first_opening_by_a_plan_of_a_sealed_run_confirms(bare: Run) -> None:
+    plan = plan_for(bare, TUNED[0])
+    run = open_run(bare, plan)
     again = open_run(run, plan.model_copy(update={"alpha": 0.01}))
     third = open_run(again, None)
     assert [entry["kind"] for entry in openings(third)] == ["confirmatory", "exploratory", "exploratory"]
@@ -216,43 +234,40 @@ def test_only_the_first_opening_by_a_plan_of_a_sealed_run_confirms(copy: Run) ->
     assert plan.sha256[:12] in standing(third)
 
 
-def test_an_opening_without_a_plan_is_recorded_and_leaves_nothing_to_confirm(copy: Run) -> None:
-    run = open_run(open_run(copy, None), plan_for(copy, TUNED[0]))
+def test_an_opening_without_a_plan_is_recorded_and_leaves_nothing_to_confirm(bare: Run) -> None:
+    run = open_run(open_run(bare, None), plan_for(bare, TUNED[0]))
     assert [entry["kind"] for entry in openings(run)] == ["exploratory", "exploratory"]
     assert standing(run) == "The test split was opened without a plan: everything here is exploratory."
 
 
 def test_in_a_run_that_was_never_sealed_a_plan_confirms_nothing(unsealed: Run, tmp_path: Path) -> None:
-    import shutil
-
-    shutil.copytree(unsealed.folder, tmp_path / "run")
-    run = open_run(Run(tmp_path / "run"), plan_for(unsealed, TUNED[0]))
+    run = open_run(copied(unsealed, tmp_path), plan_for(unsealed, TUNED[0]))
     assert openings(run)[0]["kind"] == "exploratory"
     assert "open from the start" in openings(run)[0]["why"]
     assert list(run.table("hypotheses")["kind"]) == ["exploratory"]
 
 
-def test_the_ledger_is_told_before_a_test_bin_is_read(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, other = plan_for(copy, TUNED[0]), plan_for(copy, TUNED[1])
+def test_the_ledger_is_told_before_a_test_bin_is_read(bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, other = plan_for(bare, TUNED[0]), plan_for(bare, TUNED[1])
 
     def broken(_: object) -> Any:
-        assert openings(copy)[-1]["plan_sha256"] == plan.sha256
+        assert openings(bare)[-1]["plan_sha256"] == plan.sha256
         raise DataError("the disk was pulled out")
 
     with monkeypatch.context() as patched:
         patched.setattr(opening, "load_counts", broken)
         with pytest.raises(DataError):
-            open_run(copy, plan)
-    assert Run(copy.folder).sealed
-    assert [entry["finished"] for entry in openings(copy)] == [False]
-    assert opening._kind(copy, openings(copy), other.sha256)[0] == "exploratory"
-    run = open_run(Run(copy.folder), plan)
+            open_run(bare, plan)
+    assert Run(bare.folder).sealed
+    assert [entry["finished"] for entry in openings(bare)] == [False]
+    assert opening._kind(bare, openings(bare), other.sha256)[0] == "exploratory"
+    run = open_run(Run(bare.folder), plan)
     assert [entry["kind"] for entry in openings(run)] == ["confirmatory", "confirmatory"]
 
 
 @pytest.mark.parametrize("change", ["edit", "remove"])
-def test_a_ledger_that_was_changed_is_refused(copy: Run, change: str) -> None:
-    run = open_run(copy, None)
+def test_a_ledger_that_was_changed_is_refused(bare: Run, change: str) -> None:
+    run = open_run(bare, None)
     path = run.folder / LEDGER
     lines = path.read_text(encoding="utf-8").splitlines()
     first = json.loads(lines[0]) | {"kind": "confirmatory"}
@@ -263,23 +278,23 @@ def test_a_ledger_that_was_changed_is_refused(copy: Run, change: str) -> None:
         open_run(run, None)
 
 
-def test_a_plan_of_other_data_or_other_splits_opens_nothing(copy: Run, tmp_path: Path) -> None:
+def test_a_plan_of_other_data_or_other_splits_opens_nothing(bare: Run, tmp_path: Path) -> None:
     other = made(tmp_path / "other", sealed=True, further=("split.test=0.25", "split.train=0.55"))
     with pytest.raises(RunError, match=r"another recording|another split"):
-        open_run(copy, plan_for(other, TUNED[0]))
-    plan = plan_for(copy, TUNED[0])
+        open_run(bare, plan_for(other, TUNED[0]))
+    plan = plan_for(bare, TUNED[0])
     moved = plan.model_copy(update={"data": plan.data.model_copy(update={"split_fingerprint": "0" * 64})})
     with pytest.raises(RunError, match="another split: it states split_fingerprint 000000000000…"):
-        open_run(copy, moved)
-    assert openings(copy) == ()
-    assert copy.sealed
+        open_run(bare, moved)
+    assert openings(bare) == ()
+    assert bare.sealed
 
 
-def test_data_that_changed_since_are_not_opened(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_changed_since_are_not_opened(bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "identity", lambda counts: {})
     with pytest.raises(RunError, match="the data have changed"):
-        open_run(copy, None)
-    assert Run(copy.folder).sealed
+        open_run(bare, None)
+    assert Run(bare.folder).sealed
 
 
 def test_a_plan_survives_the_file_and_its_hash_depends_on_content_alone(sealed: Run, tmp_path: Path) -> None:
@@ -363,22 +378,22 @@ def test_a_sealed_run_needs_validation_and_test_bins(tmp_path: Path) -> None:
 
 
 def test_the_way_from_plan_to_verdict_on_the_command_line(
-    copy: Run, tmp_path: Path, nldisco: Callable[..., Any]
+    bare: Run, tmp_path: Path, nldisco: Callable[..., Any]
 ) -> None:
     file = tmp_path / "plan.toml"
     words = ("--variable", "heading", "--expect", "resultant_length > 0.3", "--to", file)
-    written = nldisco("plan", copy.folder, *words)
+    written = nldisco("plan", bare.folder, *words)
     assert written.code == 0, written.err
     assert read_plan(file).sha256 in written.out
     assert nldisco("plan", file).out.splitlines()[0] == f"sha256 {read_plan(file).sha256}"
     assert nldisco("plan", file, *words).code == 1
-    assert nldisco("plan", copy.folder, "--variable", "heading", "--to", tmp_path / "b.toml").code == 1
-    assert "--without-plan" in nldisco("open", copy.folder).err
-    opened = nldisco("open", copy.folder, "--plan", file)
+    assert nldisco("plan", bare.folder, "--variable", "heading", "--to", tmp_path / "b.toml").code == 1
+    assert "--without-plan" in nldisco("open", bare.folder).err
+    opened = nldisco("open", bare.folder, "--plan", file)
     assert opened.code == 0, opened.err
     assert "confirmatory: the first opening" in opened.out
     assert "H1  heading: resultant_length > 0.3 - confirmed" in opened.out
-    assert "exploratory" in nldisco("open", copy.folder, "--without-plan").out
+    assert "exploratory" in nldisco("open", bare.folder, "--without-plan").out
 
 
 def test_a_plan_made_before_there_is_a_run_fits_the_run(copy: Run, tmp_path: Path, nldisco: Callable[..., Any]) -> None:
@@ -396,14 +411,14 @@ def test_a_plan_made_before_there_is_a_run_fits_the_run(copy: Run, tmp_path: Pat
     assert "confirmatory" in nldisco("open", copy.folder, "--plan", plan).out
 
 
-def test_a_hypothesis_names_a_latent_that_is_there(copy: Run) -> None:
-    plan = plan_for(copy, TUNED[0])
+def test_a_hypothesis_names_a_latent_that_is_there(bare: Run) -> None:
+    plan = plan_for(bare, TUNED[0])
     rows = [
         plan.hypotheses[0].model_copy(update={"name": "latent", "latent": 99}),
         plan.hypotheses[0].model_copy(update={"name": "instance", "instance": 7}),
         Hypothesis(name="score", variable="heading", expect="no_such_score > 1"),
         Hypothesis(name="variable", variable="speed", expect="max_mcc > 0"),
     ]
-    table = open_run(copy, plan.model_copy(update={"hypotheses": tuple(rows)})).table("hypotheses")
+    table = open_run(bare, plan.model_copy(update={"hypotheses": tuple(rows)})).table("hypotheses")
     assert set(table["verdict"]) == {"not testable"}
     assert table["reason"].is_unique

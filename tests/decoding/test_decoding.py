@@ -14,6 +14,7 @@ from nldisco_decoding.mapper import Decoding
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import balanced_accuracy_score, r2_score
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
@@ -26,7 +27,7 @@ from nldisco_core.mapping import MapperResult
 
 
 def decoded(data: Binned, latents: Latents, seed: int = 0, **settings: object) -> MapperResult:
-    return Decoding(parse(DecodingConfig, {"n_shifts": 19, **settings})).map(latents, data, seed=seed)
+    return Decoding(parse(DecodingConfig, {"n_shifts": 19, "few": [], **settings})).map(latents, data, seed=seed)
 
 
 def graded(data: Binned, *, n_instances: int = 1, seed: int = 0) -> Latents:
@@ -104,8 +105,21 @@ def test_logistic_is_what_scikit_learn_predicts_and_says_whether_it_settled(
     scaler = StandardScaler().fit(train)
     model = LogisticRegression(class_weight="balanced").fit(scaler.transform(train), classes)
     found, settled = decoders.logistic(train, classes, held_out)
-    np.testing.assert_array_equal(found, model.predict(scaler.transform(held_out)))
     assert settled
+    left_out = np.empty(len(train))
+    for kept, apart in StratifiedKFold(3).split(train, classes):
+        inner = StandardScaler().fit(train[kept])
+        inner_model = LogisticRegression(class_weight="balanced").fit(inner.transform(train[kept]), classes[kept])
+        left_out[apart] = inner_model.predict_proba(inner.transform(train[apart]))[:, 1]
+    accuracies = [balanced_accuracy_score(classes, left_out >= threshold) for threshold in left_out]
+    probability = model.predict_proba(scaler.transform(held_out))[:, 1]
+    best = [left_out[index] for index in np.flatnonzero(np.isclose(accuracies, max(accuracies)))]
+    assert any((found == (probability >= threshold)).all() for threshold in best)
+    three = np.digitize(targets[0, :, 0], [-0.5, 0.5])
+    model = LogisticRegression(class_weight="balanced").fit(scaler.transform(train), three)
+    np.testing.assert_array_equal(
+        decoders.logistic(train, three, held_out)[0], model.predict(scaler.transform(held_out))
+    )
 
 
 @settings(max_examples=50, deadline=None)

@@ -103,7 +103,13 @@ def test_relative_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("command", ["run", "map", "export", "runs", "serve", "demo", "datasets", "plugins", "check"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("run", "map", "export", "runs", "serve", "demo", "datasets", "plugins", "check"),
+        *("plan", "open", "report", "figures"),
+    ],
+)
 def test_every_command_and_option_explains_itself(command: str) -> None:
     found = cli.get_command(click.Context(cli), command)
     assert found is not None

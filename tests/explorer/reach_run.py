@@ -29,6 +29,7 @@ BIN_S = 0.02
 TRIAL_BINS = 65
 ONSET_BIN = 30  # every trial moves this many bins after its start, give or take a few
 GAP_S = 25.0
+PARENT, CHILD = 0, 16  # the child is active in some of its parent's bins and in no others
 TARGETS = ("E", "NE", "N", "NW", "W", "SW", "S", "SE")
 
 
@@ -145,11 +146,14 @@ def _sparse_space(rng: np.random.Generator, data: Binned, n_latents: int) -> Lat
         onsets.append(offset + np.arange(len(delay)) * TRIAL_BINS + np.rint(delay / BIN_S).astype(int))
         targets.append(session.covariates["target"].values[::TRIAL_BINS, 0].astype(int))
     onset, target = np.concatenate(onsets), np.concatenate(targets)
-    rows, values = [], []
+    rows: list[Any] = []
+    values: list[Any] = []
     for latent in range(n_latents):
         mine = onset[target == target_of(latent)] + lag_of(latent)
         bins = np.unique(mine[:, None] + np.arange(-2, 3)) if latent < n_latents - 1 else np.empty(0, dtype=int)
-        bins = bins[rng.random(len(bins)) < 0.9]
+        bins = (
+            bins[rng.random(len(bins)) < 0.9] if latent != CHILD else rows[PARENT][rng.random(len(rows[PARENT])) < 0.7]
+        )
         rows.append(bins)
         values.append(rng.gamma(6, 0.2, len(bins)).astype(np.float32) + np.float32(0.01))
     indptr = np.concatenate([[0], np.cumsum([len(each) for each in rows])])

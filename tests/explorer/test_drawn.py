@@ -71,7 +71,7 @@ def test_every_first_party_view_can_be_saved_in_every_way_it_allows(
     tile, selection = shown(written_run, name)
     if tile.state == "absent":
         tile, selection = shown(reach_run, name)
-    if not tile._offered.exports:
+    if not tile.offered.exports:
         pytest.skip("has a download of its own")
     assert tile.state == "shown", tile.reason
     what = drawn(tile._live.panel)  # type: ignore[union-attr]  # it is shown

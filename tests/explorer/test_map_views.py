@@ -95,9 +95,9 @@ def test_scores_are_those_of_the_mapping(reach_run: Run, selection: Selection) -
 def test_every_score_can_be_drawn_and_unscored_latents_are_grey(reach_run: Run, selection: Selection) -> None:
     tile: Any = MapOfLatents().build(reach_run)
     tile.show(replace(selection, variable="nothing"))
-    assert tile._colour.options == ["density", "level"]
+    assert tile._colour.options == {"density": "density", "level": "level"}
     tile.show(selection)
-    for name in tile._colour.options:
+    for name in tile._colour.options.values():
         tile._colour.value = name
         assert tile.drawing is not None
         assert sum(len(layer["items"]) for layer in points(tile)) == 32

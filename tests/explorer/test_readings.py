@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
-from nldisco_explorer.ranking import is_scored, latent_of, ranked, row_beside
+from nldisco_explorer.ranking import latent_of, ranked, row_beside, scored_split
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.views.activity import envelope
 from numpy.typing import NDArray
@@ -128,16 +128,17 @@ def test_signed_codes_rank_both_halves(reads: Readings) -> None:
 
 
 def test_what_was_not_scored_is_ranked_by_density(reads: Readings) -> None:
-    selection = replace(start_place(reads).selection, split="train")
+    selection = replace(start_place(reads).selection, variable="position")
     rows = ranked(reads, selection)
-    assert not is_scored(reads, selection)
+    assert scored_split(reads, selection) is None
+    assert scored_split(reads, replace(selection, variable="heading", split="train")) == "test"
     assert rows["active"].tolist() == sorted(reads.density("model")[0], reverse=True)
     assert rows["latent"].iloc[-1] == 47
     assert len(ranked(reads, replace(selection, lasso=(3, 9)))) == 2
 
 
 def test_halves_of_signed_codes_are_told_apart_by_key(reads: Readings) -> None:
-    rows = ranked(reads, replace(start_place(reads).selection, model="pca", split="train"))
+    rows = ranked(reads, replace(start_place(reads).selection, model="pca", variable="position"))
     assert rows["key"].is_unique
     assert {latent_of(key) for key in rows["key"]} == {(latent, sign) for latent in range(48) for sign in (1, -1)}
 

@@ -128,7 +128,7 @@ def test_population_is_the_mean_rate_of_units_by_region(host: Host, reach_run: R
     expected = np.asarray(session.activity)[inside][:, order].T / 0.02
     drawn = image["arrays"]["image"].reshape(image["shape"])
     assert image["shape"] == [24, 200]
-    np.testing.assert_array_equal(np.rint(drawn / 254 * image["top"]), np.minimum(expected, image["top"]))
+    np.testing.assert_allclose(drawn / 254 * image["top"], np.minimum(expected, image["top"]), atol=0.3)
     assert image["rows"][0].startswith("unit u12 M1")
 
 
@@ -152,7 +152,7 @@ def test_window_follows_the_latent_until_it_is_moved(host: Host) -> None:
         host.select(latent=latent)
         windows.append(host.tile._window)
         active = panels(host)["activation"]["layers"][2]["arrays"]
-        assert active["y"].max() > 0
+        assert np.nanmax(active["y"]) > 0
     host.tile.done({"kind": "range", "link": "time", "low": 20.0, "high": 30.0})
     assert host.selection.window_s == (20.0, 30.0)
     host.select(latent=7)
@@ -177,7 +177,7 @@ def test_second_session_has_its_own_bins(host: Host, reach_run: Run) -> None:
     drawn = image["arrays"]["image"].reshape(image["shape"])
     order = session.units["region"].argsort(kind="stable").to_numpy()
     expected = np.asarray(session.activity)[: drawn.shape[1], order].T / 0.02
-    np.testing.assert_array_equal(np.rint(drawn / 254 * image["top"]), np.minimum(expected, image["top"]))
+    np.testing.assert_allclose(drawn / 254 * image["top"], np.minimum(expected, image["top"]), atol=0.3)
 
 
 def test_pinned_latents_have_rows_of_their_own(host: Host, reach_run: Run) -> None:

@@ -31,15 +31,21 @@ SETTINGS = [
 ]
 
 
-def written(folder: Path, *, model: str = "nmf", mappers: tuple[str, ...] = ("selectivity",), **more: Any) -> Run:
-    settings = [*SETTINGS[: 9 + len(mappers)], *(f"{key}={value}" for key, value in more.items())]
-    return toy_run(folder, model=model, mappers=mappers, controls=["raw-units", "pca"], assignments=settings)
+def written(
+    folder: Path,
+    *further: str,
+    model: str = "nmf",
+    mappers: tuple[str, ...] = ("selectivity",),
+    controls: tuple[str, ...] = (),
+) -> Run:
+    settings = [setting for setting in SETTINGS if mappers or not setting.startswith("mappers.")]
+    return toy_run(folder, model=model, mappers=mappers, controls=controls, assignments=[*settings, *further])
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Sealed, planned and opened."""
-    sealed = written(tmp_path_factory.mktemp("planned"), sealed="true")
+    sealed = written(tmp_path_factory.mktemp("planned"), "sealed=true", controls=("raw-units", "pca"))
     config = parse(RunConfig, sealed.about["config"])
     hypotheses = [("heading", "resultant_length > 0.3"), ("side", "max_mcc > 0.01")]
     return open_run(sealed, planned(config, run_identity(sealed), sealed.counts, hypotheses=hypotheses))
@@ -47,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def sealed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return written(tmp_path_factory.mktemp("sealed"), sealed="true")
+    return written(tmp_path_factory.mktemp("sealed"), "sealed=true")
 
 
 @pytest.fixture(scope="session")

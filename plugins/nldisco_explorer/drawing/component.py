@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import param
-from panel.custom import JSComponent
 
+from nldisco_explorer.component import PageComponent
 from nldisco_explorer.drawing.payload import Drawing
 from nldisco_explorer.drawing.themes import CANVAS_THEMES
 
@@ -24,11 +24,14 @@ export function render({model, el}) {
   model.on("msg:custom", message => mounted.zoom(message.zoom))
   model.on("remove", () => mounted.remove())
   mounted.show(model.payload)
+  const sight = new IntersectionObserver(all => { model.seen = all.at(-1).isIntersecting }, {rootMargin: "120px"})
+  sight.observe(el)
+  model.on("remove", () => sight.disconnect())
 }
 """
 
 
-class Canvas(JSComponent):  # type: ignore[misc]  # Panel has no types
+class Canvas(PageComponent):
     """Shows drawings.
 
     Parameters
@@ -37,6 +40,7 @@ class Canvas(JSComponent):  # type: ignore[misc]  # Panel has no types
     """
 
     payload = param.Bytes(default=b"", doc="The drawing as it is sent.")
+    seen = param.Boolean(default=True, doc="Whether it is on the screen, or nearly; what is not is not drawn.")
     themes = param.Dict(default=CANVAS_THEMES, doc="Colours in the light and in the dark.")
 
     _esm: ClassVar[str] = SCRIPT + RENDER

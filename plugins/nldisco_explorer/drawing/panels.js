@@ -490,11 +490,11 @@ function picture(payload, layer, values, theme) {
     canvas.width = width
     canvas.height = height
     const context = canvas.getContext("2d"), image = context.createImageData(width, height)
-    for (let i = 0; i < values.length; i++) {
-      if (values[i] === 255 && layer.missing) { image.data.set([134, 141, 152, 40], 4 * i); continue }
-      const [red, green, blue] = table[layer.missing && !categories ? Math.round(values[i] / 254 * 255) : values[i]]
-      image.data.set([red, green, blue, 255], 4 * i)
-    }
+    const packed = ([red, green, blue], alpha = 255) => (alpha << 24 | blue << 16 | green << 8 | red) >>> 0
+    const colours = Uint32Array.from({length: 256}, (_, i) => packed(table[layer.missing && !categories ? Math.round(Math.min(i, 254) / 254 * 255) : i]))
+    if (layer.missing) { colours[255] = packed([134, 141, 152], 40) }
+    const pixels = new Uint32Array(image.data.buffer)
+    for (let i = 0; i < values.length; i++) { pixels[i] = colours[values[i]] }
     context.putImageData(image, 0, 0)
     payload.images.set(key, canvas)
   }
@@ -523,6 +523,14 @@ export function locate(scene, px, py, state) {
   return found
 }
 
+// What a row of an image stands for: its own name, or its first trial and their group.
+function rowWords(layer, array, row) {
+  if (layer.rows) { return [layer.rows[row]] }
+  if (layer.arrays.trial === undefined) { return [] }
+  const first = array("trial")[row], group = layer.groups[array("group")[row]]
+  return [(layer.per_row > 1 ? `${layer.per_row} trials from ${first}` : `trial ${first}`) + (group === undefined ? "" : `, ${group}`)]
+}
+
 const FINDERS = {
   line(view, layer, array, px) {
     if (!layer.name) { return null }
@@ -543,7 +551,7 @@ const FINDERS = {
     const value = array("image")[row * width + column]
     if (layer.names) { return {words: [`${layer.name} ${layer.names[value] ?? "–"}`]} }
     const amount = layer.missing && value === 255 ? "no data" : number(layer.bottom + value / (layer.missing ? 254 : 255) * (layer.top - layer.bottom))
-    return {words: [...(layer.rows ? [layer.rows[row]] : []), `${layer.name} ${amount}`]}
+    return {words: [...rowWords(layer, array, row), `${layer.name} ${amount}`]}
   },
   points(view, layer, array, px, py, state) {
     const {x, y} = places(layer, array, state)

@@ -10,11 +10,12 @@ import panel as pn
 import panel_material_ui as pmui
 
 from nldisco_core.selection import Selection
+from nldisco_explorer.component import bar
 from nldisco_explorer.drawing.component import Canvas
 from nldisco_explorer.drawing.payload import Drawing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nldisco_core.interfaces import Explorer
 
@@ -38,15 +39,22 @@ class CanvasTile:
         self._canvas = Canvas(done=self.done)
         self._explorer: Explorer | None = None
         self._filling = False
-        bar = pn.FlexBox(*controls, align_items="center", gap="8px", margin=(0, 0, 6, 0)) if controls else None
-        self.panel: Any = pn.Column(
-            *([bar] if bar is not None else []), self._canvas, sizing_mode="stretch_width", margin=0
-        )
+        above = [bar(*controls, margin=(0, 0, 6, 0))] if controls else []
+        self.panel: Any = pn.Column(*above, self._canvas, sizing_mode="stretch_width", margin=0)
 
     @property
     def drawing(self) -> Drawing | None:
         """What is drawn now."""
         return self._canvas.drawing
+
+    @property
+    def in_view(self) -> bool:
+        """Whether the canvas is on the screen, or nearly; True before the page has said so."""
+        return bool(self._canvas.seen)
+
+    def when_seen(self, act: Callable[[], None]) -> None:
+        """Call `act` whenever the canvas comes into view."""
+        self._canvas.param.watch(lambda event: act() if event.new else None, "seen")
 
     def join(self, explorer: Explorer) -> None:
         """Keep the explorer, to ask it for changes of the selection."""

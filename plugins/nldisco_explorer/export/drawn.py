@@ -30,7 +30,7 @@ class Drawn:
     tables : the arrays behind each thing drawn, and tables written out, by name
     drawings : its panels; empty where it holds words alone
     caption : its sentences
-    html : of its written parts, as the view wrote them
+    html : of its written parts, as the view wrote them; without the sentences below figures, which are the caption
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -62,10 +62,11 @@ def drawn(panel: Any) -> Drawn:
             sentences.append(part.drawing.summary)
         elif isinstance(part, pn.widgets.Tabulator):
             tables[part.name or "table"] = part.value
+            written.append(part.value.to_html(index=False, border=0))
         elif isinstance(part, pn.pane.HTML) and part.visible:
             words = read_words(part.object or "")
             sentences += words.sentences
-            written += [part.object] if part.object else []
+            written += [part.object] if part.object and (words.tables or not figures) else []
             tables |= {f"table {len(tables) + i}": table for i, table in enumerate(words.tables, 1)}
     if figures:
         tables |= {name: table for figure in figures for name, table in _figure_tables(figure)}

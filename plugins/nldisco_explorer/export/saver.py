@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import param
-from panel.custom import JSComponent
 
 from nldisco_core.errors import NLDiscoError
+from nldisco_explorer.component import PageComponent
 from nldisco_explorer.export.drawn import Drawn, csv_of, parquet_of
 
 __all__ = ["KINDS", "MENU_CSS", "SavedFile", "Saver", "menu", "saved"]
@@ -123,7 +123,7 @@ def saved(shown: Drawn, kind: str, *, name: str, title: str, link: str, wide: bo
     return SavedFile(name=f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.{kind}", kind=KINDS[kind], content=content)
 
 
-class Saver(JSComponent):  # type: ignore[misc]  # Panel's types are not read, see pyproject.toml
+class Saver(PageComponent):
     """Hears every menu of one explorer and hands files over.
 
     Parameters

@@ -16,6 +16,10 @@ from nldisco_explorer.style import CARD_CSS
 
 __all__ = ["LatentCard"]
 
+SHOWN = {"preferred": "Prefers", "resultant_length": "Resultant length"}
+HELD_OUT = {"mutual_information": "information", "max_mcc": "largest MCC", "mcc": "MCC", "auroc": "AUROC"}
+"""What a mapper may say of test bins, the first that it does say is shown."""
+
 
 class LatentCard:
     """View: name, support, q, preferred value, copy or composite, best control and warnings."""
@@ -70,32 +74,37 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     facts = [("Active", f"{share(known.density)} of bins ({known.n_active})")]
     if "n_visits" in scores:
         facts.append(("Visits", f"{scores['n_visits']:.0f}"))
-    facts.append(_tested(scores, selection))
-    for column, term in (
-        ("preferred", "Prefers"),
-        ("resultant_length", "Resultant length"),
-        ("mutual_information", "Information"),
-    ):
-        if column in scores:
-            facts.append((term, _value(column, scores[column])))
+    facts.append(_tested(known.held_out, selection))
+    facts += [(term, _value(column, scores[column])) for column, term in SHOWN.items() if column in scores]
+    if (score := next((name for name in HELD_OUT if name in known.held_out), None)) is not None:
+        facts.append(("On held-out bins", f"{HELD_OUT[score]} {_value(score, known.held_out[score])}"))
     if known.copy:
         facts.append(_copied(known.copy))
+    if known.seeds:
+        facts.append(_found_again(known.seeds))
     if known.best_control is not None:
         name, score, value = known.best_control
         own = f" (here {number(float(scores[score]))})" if score in scores else ""
-        facts.append(("Best control", f"{name}: {score.replace('_', ' ')} {number(value)}{own}"))
+        facts.append(("Best of any control", f"{name}: {score.replace('_', ' ')} {number(value)}{own}"))
+    facts.append(("Labels given to the model", "none" if known.label_use == "none" else f"at {known.label_use}"))
     return facts
 
 
 def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
-    term = f"Tuned to {selection.variable}" if selection.variable else "Tested"
+    variable = (selection.variable or "").replace("_", " ")
+    term = f"Tuned to {variable}" if variable else "Tested"
     if "q" not in scores:
         return term, "not tested"
-    null = scores.get("null", "its null")
-    return (
-        term,
-        f"q {number(float(scores['q']), 2)} against {null} ({scores.get('statistic', 'no name')}, {scores['split']})",
-    )
+    null, statistic = scores.get("null", "its null"), scores.get("statistic", "no name")
+    return term, f"q {number(float(scores['q']), 2)} against {null} ({statistic}, {scores['split']})"
+
+
+def _found_again(seeds: dict[str, Any]) -> tuple[str, str]:
+    decoder, activation = (seeds.get(f"{kind}_similarity") for kind in ("decoder", "activation"))
+    said = [f"decoder cosine {number(float(decoder), 2)}"] if decoder is not None else []
+    said += [f"activation r {number(float(activation), 2)}"] if activation is not None else []
+    agreed = any(seeds.get(f"{kind}_consensus") is True for kind in ("decoder", "activation"))
+    return "In other instances", ", ".join(said) + ("; consensus" if agreed else "")
 
 
 def _copied(copy: dict[str, Any]) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -16,10 +15,10 @@ from bokeh.models.widgets.tables import NumberFormatter
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nldisco_core.errors import DataError
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.tuning import condition_means
+from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.figures import number
@@ -34,7 +33,6 @@ WINDOW_S = 40.0
 TOP_ROW, TRACE_ROW, LAST_ROW = 270, 100, 138
 HERE, THERE = "activation", "behaviour"
 
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pairing")
 _kept: WeakKeyDictionary[Readings, dict[tuple[Any, ...], Pairing]] = WeakKeyDictionary()
 
 
@@ -58,6 +56,7 @@ class _CompareTile(CanvasTile):
         self._found: Pairing | None = None
         self._window: tuple[float, float] | None = None
         self._drawn: tuple[Any, ...] = ()
+        self._wanted: tuple[Any, ...] = ()
         self._beside = pmui.Select(label="compared with", options={}, size="small", width=430, margin=0)
         self._beside.param.watch(lambda event: self._chosen(event.new), "value")
         self.table = pn.widgets.Tabulator(
@@ -144,37 +143,22 @@ class _CompareTile(CanvasTile):
         key = (one.model, one.instance, other.reads, other.model, other.instance)
         if key != self._drawn:
             self._window, self._found = None, None
-        made, document = _kept.setdefault(self._reads, {}), pn.state.curdoc
+        made, self._wanted = _kept.setdefault(self._reads, {}), key
         if key in made:
-            self._found, self._drawn = made[key], key
-            self._draw()
-            return
-        if document is None:
-            self._take(key, self._try(one, other))
+            self._take(key, made[key])
             return
         self.say("Latents are being matched …")
-        waiting = _worker.submit(self._try, one, other)
+        beside(lambda: pairing(one, other), lambda found: self._take(key, found), self._failed)
 
-        def finished(done: Future[Pairing | str]) -> None:
-            document.add_next_tick_callback(lambda: self._take(key, done.result()))
-
-        waiting.add_done_callback(finished)
-
-    @staticmethod
-    def _try(one: Side, other: Side) -> Pairing | str:
-        try:
-            return pairing(one, other)
-        except DataError as why:
-            return str(why)
-
-    def _take(self, key: tuple[Any, ...], found: Pairing | str) -> None:
-        if isinstance(found, str):
-            self.table.visible = False
-            self.say(f"These two cannot be compared: {found}.")
-            return
+    def _take(self, key: tuple[Any, ...], found: Pairing) -> None:
         _kept.setdefault(self._reads, {})[key] = found
-        self._found, self._drawn = found, key
-        self._draw()
+        if key == self._wanted:
+            self._found, self._drawn = found, key
+            self._draw()
+
+    def _failed(self, why: BaseException) -> None:
+        self.table.visible = False
+        self.say(f"These two cannot be compared: {why}.")
 
     def _pick(self, latent: int) -> None:
         signed = self._reads.space(self._selection.model).code_kind == "signed" if self._selection else False
@@ -321,7 +305,7 @@ def _ranking(found: Pairing, latent: int | None) -> Panel:
         for a, b, r, null in table[["latent", "partner", "similarity", "null"]].itertuples(index=False)
     ]
     layers = [
-        Layer("points", {"x": rank, "y": np.sort(table["null"])[::-1]}, colour="neutral", size=1.8),
+        Layer("points", {"x": rank, "y": table["null"]}, colour="neutral", size=1.8),
         Layer(
             "points",
             {"x": rank, "y": table["similarity"]},

@@ -15,6 +15,7 @@ from nldisco_core.tuning import Conditions, TuningCurves, condition_means
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.figures import number
+from nldisco_explorer.perievent import spoken
 from nldisco_explorer.ranking import ranked
 from nldisco_explorer.readings import Readings, readings
 
@@ -139,7 +140,7 @@ def _drawing(
     unit = "map over" if is_map else "mean activation against"
     return Drawing(
         panels=tuple(panels),
-        summary=f"{len(latents)} of {n_all} latents in the order of the table: {unit} {chosen.variable}, "
+        summary=f"{len(latents)} of {n_all} latents in the order of the table: {unit} {spoken(chosen.variable)}, "
         f"split {selection.split}, each to its own largest mean, which stands beside its number. Click one.",
         rows=(MAP if is_map else CURVE,),
         columns=(1,) * max(len(panels), 8),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import panel as pn
 import panel_material_ui as pmui
 from numpy.typing import NDArray
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.figures import number, share
@@ -26,6 +25,7 @@ from nldisco_explorer.latent_map import (
     score_names,
     scores,
 )
+from nldisco_explorer.perievent import spoken
 from nldisco_explorer.readings import Readings, readings
 
 __all__ = ["MapOfLatents"]
@@ -33,8 +33,6 @@ __all__ = ["MapOfLatents"]
 HEIGHT, LEGEND = 560, 42
 SMALLEST, LARGEST = 2.4, 9.0
 MOST_LABELS = 8
-
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="latent-map")
 
 
 class MapOfLatents:
@@ -65,12 +63,12 @@ class _MapTile(CanvasTile):
     def show(self, selection: Selection) -> None:
         """Draw all latents of the selected instance, the selected one ringed."""
         before, self._selection = self._selection, selection
-        names = list(score_names(self._reads, selection))
+        names = {spoken(name): name for name in score_names(self._reads, selection)}
         with self.filling():
             self._clear.visible = selection.lasso is not None
-            if names != list(self._colour.options):
-                kept = self._colour.value if before is not None and self._colour.value in names else None
-                self._colour.param.update(options=names, value=kept or _first_score(names))
+            if names != self._colour.options:
+                kept = self._colour.value if before is not None and self._colour.value in names.values() else None
+                self._colour.param.update(options=names, value=kept or _first_score(list(names.values())))
         self._redraw()
 
     def done(self, what: Mapping[str, Any]) -> None:
@@ -84,29 +82,22 @@ class _MapTile(CanvasTile):
         selection = self._selection
         if selection is None or self._filling:
             return
-        wanted = (self._reads, selection.model, selection.instance, self._method.value)
-        document = pn.state.curdoc
-        if self._method.value == "PCA" or document is None or is_kept(*wanted):
-            self._draw(latent_map(*wanted))
+        wanted = (selection.model, selection.instance, str(self._method.value))
+        if wanted[2] == "PCA" or is_kept(self._reads, *wanted):
+            self._draw(latent_map(self._reads, *wanted))
             return
-        self.say(f"{self._method.value} is computed; the rest of the explorer stays usable.")
-        done = _worker.submit(latent_map, *wanted)
-        done.add_done_callback(lambda _: document.add_next_tick_callback(self._finished(wanted, done.exception)))
+        self.say(f"{wanted[2]} is computed; the rest of the explorer stays usable.")
+        beside(lambda: latent_map(self._reads, *wanted), lambda made: self._arrived(wanted, made), self._failed)
 
-    def _finished(self, wanted: tuple[Any, ...], failure: Callable[[], BaseException | None]) -> Callable[[], None]:
+    def _arrived(self, wanted: tuple[str, int, str], made: LatentMap) -> None:
         """Draws a map that was computed meanwhile, unless another one is wanted by now."""
+        if self._selection is not None:
+            now = (self._selection.model, self._selection.instance, self._method.value)
+            if wanted == now:
+                self._draw(made)
 
-        def draw() -> None:
-            if failure() is not None:
-                self.say(f"The map could not be made: {failure()}")
-            elif self._selection is not None and wanted[1:] == (
-                self._selection.model,
-                self._selection.instance,
-                self._method.value,
-            ):
-                self._draw(latent_map(*wanted))
-
-        return draw
+    def _failed(self, error: BaseException) -> None:
+        self.say(f"The map could not be made: {error}.")
 
     def _draw(self, made: LatentMap) -> None:
         assert self._selection is not None  # shown before

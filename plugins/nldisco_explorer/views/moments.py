@@ -14,6 +14,7 @@ from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
 from nldisco_explorer.figures import number
+from nldisco_explorer.perievent import spoken
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.timeline import CHANNELS, session_times
 
@@ -93,7 +94,7 @@ class _MomentsTile(CanvasTile):
             Drawing(
                 panels=tuple(panels),
                 summary=f"{len(at)} moments of {latent_name(selection).lower()}, from the strongest to quantile "
-                f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {variable}'}. "
+                f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {spoken(variable)}'}. "
                 "Click one to see it in the session.",
                 rows=(ACTIVATION_ROW, BEHAVIOUR_ROW) if variable is not None else (ACTIVATION_ROW + 30,),
                 columns=(1,) * len(at),

@@ -21,7 +21,7 @@ from nldisco_explorer.style import CARD_CSS
 if TYPE_CHECKING:
     from nldisco_core.interfaces import Explorer
 
-__all__ = ["LatentNotes"]
+__all__ = ["LatentNotes", "said_of"]
 
 SURE = {"nothing said": "", **{f"{level} confidence": level for level in CONFIDENCES if level}}
 
@@ -152,7 +152,7 @@ class _NotesTile:
         if self._explorer is not None and not self._explorer.may_write:
             parts.append("<p>This explorer shows notes and takes none.</p>")
         standing = self._standing()
-        parts += [f"<p>{_written(note)}</p>" for note in reversed(standing)]
+        parts += [f"<p>{said_of(note)}</p>" for note in reversed(standing)]
         if len(standing) > 1:
             parts.append("<p>These were written without seeing each other, so all of them stand.</p>")
         if not standing and self._selection is not None and self._selection.latent is not None:
@@ -171,7 +171,7 @@ def _key(selection: Selection) -> LatentKey:
     return (selection.model, selection.instance, latent, selection.sign)
 
 
-def _written(note: Note) -> str:
+def said_of(note: Note) -> str:
     """One note in words; whatever is in it is shown as text."""
     said = [note.name, "★" * note.stars, f"{note.confidence} confidence" if note.confidence else "", note.text]
     by = f"{note.author or 'nobody in particular'}, {note.time[:16].replace('T', ' ')} UTC"

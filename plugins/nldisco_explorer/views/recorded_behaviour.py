@@ -22,7 +22,9 @@ from nldisco_explorer.views.recording import StillTile, histogram_edges, spread
 __all__ = ["Behaviour", "Trials"]
 
 MOST_CONDITIONS = 40
-"""Distinct values up to which a column of numbers is drawn value by value."""
+"""Distinct values up to which a column of fractional numbers is drawn value by value."""
+MOST_BARS = 200
+"""Distinct values of other columns that are drawn."""
 
 _MOST_SAMPLES = 200_000  # of a variable that its histogram is made of
 _N_BARS, _BAR, _HEIGHT = 30, 5, 30
@@ -44,7 +46,7 @@ class Trials:
 class _TrialTile(StillTile):
     def __init__(self, reads: Readings) -> None:
         data = reads.run.counts
-        self._columns = dict(_trial_columns(data))
+        self._columns = {name: column for name, column in _trial_columns(data) if column.notna().any()}
         self._n_trials = sum(len(session.trials) for session in data.sessions if session.trials is not None)
         self._n_used = sum(1 for _ in data.by_trial())
         self.drawn = plain_figure(height=260, x_label=" ", y_label="trials")
@@ -63,19 +65,22 @@ class _TrialTile(StillTile):
     def _draw(self, name: str) -> None:
         values = self._columns[name].dropna()
         axis = self.drawn.xaxis[0]
-        if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CONDITIONS:
+        most = MOST_CONDITIONS if pd.api.types.is_float_dtype(values) else MOST_BARS
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > most:
             edges = histogram_edges(values.to_numpy(np.float64), n_bins=30)
             n_trials = np.histogram(values, bins=edges)[0]
             axis.ticker, axis.major_label_overrides = BasicTicker(), {}
             said = f"{name}: {spread(values.to_numpy(np.float64))}."
         else:
-            found = values.value_counts().sort_index().iloc[:MOST_CONDITIONS]
-            n_trials, labels = found.to_numpy(), [str(label) for label in found.index]
-            edges = np.arange(len(found) + 1, dtype=np.float64) - 0.5
+            found = values.value_counts().sort_index()
+            drawn = found.iloc[:MOST_BARS]
+            n_trials, labels = drawn.to_numpy(), [str(label) for label in drawn.index]
+            edges = np.arange(len(drawn) + 1, dtype=np.float64) - 0.5
             every = max(-(-sum(map(len, labels)) // 60), 1)  # labels that are longer than the axis are thinned out
             axis.ticker = FixedTicker(ticks=list(range(0, len(labels), every)))
             axis.major_label_overrides = dict(enumerate(labels))
             said = f"{name}: {values.nunique()} values, of {found.min()} to {found.max()} trials each."
+            said += f" The first {MOST_BARS} are drawn." if len(found) > MOST_BARS else ""
         axis.axis_label = name
         self.source.data = {"left": edges[:-1], "right": edges[1:] - 0.08 * np.diff(edges), "top": n_trials}
         self.drawn.x_range.update(start=float(edges[0]), end=float(edges[-1]))

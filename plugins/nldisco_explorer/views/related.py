@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,17 +10,18 @@ import pandas as pd
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
 from nldisco_explorer.figures import number, share
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.related import absorbed_by, family_of, neighbours_of
+from nldisco_explorer.related import absorbed_by, family_of, is_ready, neighbours_of
 
 __all__ = ["Family", "NearestLatents"]
 
 BARS, TREE = 210, 250
-MOST_RELATIVES = 7
+MOST_RELATIVES, LEAST_SLOTS = 7, 6
 
 
 class _RelatedTile(CanvasTile):
@@ -29,7 +30,23 @@ class _RelatedTile(CanvasTile):
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self._sign = 0
+        self._selection: Selection | None = None
         super().__init__()
+
+    def when_ready(self, selection: Selection, table: str, draw: Callable[[Selection], None]) -> None:
+        """Draw a selection from a table, at once where it is at hand, else when it has been made; only the newest."""
+        self._selection = selection
+
+        def ready(_: object) -> None:
+            if selection == self._selection:
+                draw(selection)
+
+        if is_ready(self._reads, selection, table):
+            ready(None)
+            return
+        self.say("Relations between latents are being computed …")
+        make = family_of if table == "families" else neighbours_of
+        beside(lambda: make(self._reads, selection), ready, lambda why: self.say(f"This could not be computed: {why}."))
 
     def done(self, what: Mapping[str, Any]) -> None:
         """Select the latent that was clicked."""
@@ -52,6 +69,9 @@ class NearestLatents:
 class _NearestTile(_RelatedTile):
     def show(self, selection: Selection) -> None:
         """Draw a bar for each near latent, a panel for each measure."""
+        self.when_ready(selection, "neighbours", self._draw_bars)
+
+    def _draw_bars(self, selection: Selection) -> None:
         self._sign = 1 if self._reads.space(selection.model).code_kind == "signed" else 0
         found = neighbours_of(self._reads, selection)
         panels, said = [], []
@@ -94,7 +114,7 @@ def _bars(measure: str, rows: pd.DataFrame, column: int) -> Panel:
         column=column,
         x=Axis(
             low=-0.6,
-            high=len(rows) - 0.4,
+            high=max(len(rows), LEAST_SLOTS) - 0.4,
             label="latent",
             ticks=tuple((float(i), str(n)) for i, n in enumerate(latents)),
         ),
@@ -127,6 +147,10 @@ class _FamilyTile(_RelatedTile):
         if not self.applies:
             self.say("This model has no levels, so that its latents have no families.")
             return
+        self.when_ready(selection, "families", self._draw_tree)
+
+    def _draw_tree(self, selection: Selection) -> None:
+        n_levels = self._reads.space(selection.model).n_levels
         parents, children = family_of(self._reads, selection)
         level = int(self._reads.space(selection.model).level_of_latent[selection.latent or 0]) + 1
         said = [f"{latent_name(selection)} is of level {level} of {n_levels}."]

@@ -111,11 +111,14 @@ def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float,
         for start, stop in zip(first, [*first[1:], len(each.codes) / per_row], strict=True)
     ]
     shown = [colours.get(int(code), "neutral") for code in np.unique(each.codes)]
-    labels = [_row_label(each, groups, row, per_row) for row in range(n_rows)]
     layers = [
         Layer(
             "image",
-            {"image": bytes_of(values, -peak if signed else 0.0, peak)},
+            {
+                "image": bytes_of(values, -peak if signed else 0.0, peak),
+                "trial": each.trials[::per_row],
+                "group": each.codes[::per_row].astype(np.uint8),
+            },
             shape=[n_rows, values.shape[1]],
             extent=[float(each.times_s[0]) - half, float(each.times_s[-1]) + half, 0, n_rows],
             scale="diverging" if signed else "ink",
@@ -123,7 +126,8 @@ def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float,
             top=peak,
             missing=True,
             name="activation",
-            rows=labels,
+            per_row=per_row,
+            groups=list(groups.labels) if len(groups.labels) > 1 else [],
         ),
         Layer("rules", x=[0], colour="behaviour", width=1.5),
     ]
@@ -147,12 +151,6 @@ def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float,
         layers=tuple(layers),
         grid=False,
     )
-
-
-def _row_label(each: Aligned, groups: Groups, row: int, per_row: int) -> str:
-    trials = each.trials[row * per_row : (row + 1) * per_row]
-    group = f", {groups.labels[each.codes[row * per_row]]}" if len(groups.labels) > 1 else ""
-    return (f"trial {trials[0]}" if len(trials) == 1 else f"{len(trials)} trials from {trials[0]}") + group
 
 
 def _curves(

@@ -1,0 +1,127 @@
+"""The tile of one variable: the latent, the units that go with it most and least, and how it is scored at each value."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from nldisco_core.runs import Run
+from nldisco_core.selection import Selection
+from nldisco_core.tuning import Conditions
+from nldisco_explorer.curves import MARGINS, curve_panel
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
+from nldisco_explorer.drawing.tile import CanvasTile
+from nldisco_explorer.evidence import latent_name
+from nldisco_explorer.figures import number
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.views.activity import MOST_BINS, mean_and_error
+
+__all__ = ["LatentAndUnits"]
+
+HEIGHT = 250
+KINDS = ("discrete", "circular", "linear")
+
+
+class LatentAndUnits:
+    """View: mean activation, z of the top and the bottom unit, and selectivity, over the selected variable."""
+
+    title: ClassVar[str] = "Latent and units over the variable"
+    page: ClassVar[str] = "latent"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    wide: ClassVar[bool] = True
+
+    def build(self, run: Run) -> CanvasTile:
+        """A new tile."""
+        return _UnitsTile(readings(run))
+
+
+class _UnitsTile(CanvasTile):
+    def __init__(self, reads: Readings) -> None:
+        super().__init__()
+        self._reads = reads
+
+    def show(self, selection: Selection) -> None:
+        """Draw the selected latent over the selected variable, or over the first that is no position."""
+        reads = self._reads
+        names = [name for name in reads.variables() if reads.covariate(name).kind in KINDS]
+        active = reads.activations(selection)
+        if not names or not len(active.rows):
+            self.say("No variable to draw it over." if not names else "Never active in these bins.")
+            return
+        name = selection.variable if selection.variable in names else names[0]
+        covariate, chosen = reads.covariate(name), reads.cut(name)
+        visits = reads.visits(name, selection.model, selection.split)
+        z, _ = mean_and_error(reads.activity, active.rows[:: -(-len(active.rows) // MOST_BINS)])
+        top, bottom = int(np.argmax(z)), int(np.argmin(z))
+        panels = [curve_panel(covariate, chosen, visits.of_latent(active.rows, active.values), label="mean activation")]
+        for column, (unit, which) in enumerate(((top, "top"), (bottom, "bottom")), start=1):
+            curve = visits.of_signal(reads.activity[:, unit])
+            label = f"z of {reads.units['id'][unit]} ({which})"
+            panels.append(curve_panel(covariate, chosen, curve, label=label, colour="behaviour", column=column))
+        scores = self._scores(selection, name)
+        if len(scores):
+            panels.append(_score_panel(scores, chosen))
+        said = (
+            f"{latent_name(selection)} over {name.replace('_', ' ')}. Units whose mean z is largest and smallest when it "
+            f"is active: {reads.units['id'][top]} ({number(float(z[top]), 2)}) and {reads.units['id'][bottom]} "
+            f"({number(float(z[bottom]), 2)}). Pale bands and lines: 95 % interval over blocks of time."
+        )
+        if len(scores):
+            best = scores["selectivity"].idxmax() if scores["selectivity"].notna().any() else scores.index[0]
+            said += (
+                f" Selectivity is largest for {scores.loc[best, 'condition']} "
+                f"({number(float(scores.loc[best, 'selectivity']))}); dots: coverage."
+            )
+        else:
+            said += " No mapper scored its values one by one."
+        self.draw(
+            Drawing(panels=tuple(panels), summary=said, rows=(HEIGHT,), columns=(1,) * len(panels), least_column=250)
+        )
+
+    def _scores(self, selection: Selection, name: str) -> pd.DataFrame:
+        """Rows of the first mapper that scored the latent at each value, on the selected split or the reported one."""
+        latent = (selection.instance, selection.latent or 0, selection.sign)
+        for mapper in self._reads.mappers:
+            if not self._reads.is_mapped(selection.model, mapper):
+                continue
+            for split in (selection.split, "test", "all"):
+                rows = self._reads.scored(selection.model, mapper).by_condition(name, split, latent)
+                if len(rows) and "selectivity" in rows and rows["selectivity"].notna().any():
+                    return rows
+        return pd.DataFrame()
+
+
+def _score_panel(scores: pd.DataFrame, chosen: Conditions) -> Panel:
+    """Selectivity of each value as a bar, with its bootstrap interval where the mapper has one, and coverage as a dot."""
+    labels = scores["condition"].astype(str).tolist()
+    place = np.arange(len(labels), dtype=np.float64)
+    selectivity, coverage = (scores[name].to_numpy(np.float64, na_value=np.nan) for name in ("selectivity", "coverage"))
+    layers = [
+        Layer(
+            "bars",
+            {"left": place - 0.38, "right": place + 0.38, "top": np.nan_to_num(selectivity)},
+            colour="activation",
+            alpha=0.85,
+            labels=labels,
+            name="selectivity",
+        )
+    ]
+    if {"selectivity_low", "selectivity_high"} <= set(scores):
+        low, high = (scores[f"selectivity_{end}"].to_numpy(np.float64, na_value=np.nan) for end in ("low", "high"))
+        ends = np.stack([low, high, np.full(len(low), np.nan)], axis=1)
+        layers.append(Layer("line", {"x": np.repeat(place, 3), "y": ends.ravel()}, colour="text", width=1))
+    layers.append(Layer("points", {"x": place, "y": coverage}, colour="behaviour", size=2.2 if len(place) > 40 else 3))
+    return Panel(
+        x=Axis(
+            low=-0.6,
+            high=len(labels) - 0.4,
+            label=chosen.variable.replace("_", " "),
+            ticks=tuple(zip(place.tolist(), labels, strict=True)),
+        ),
+        y=Axis(low=0.0, high=1.02, label="selectivity"),
+        layers=tuple(layers),
+        column=3,
+        margins=MARGINS,
+    )
