@@ -86,9 +86,11 @@ def test_neighbours_by_weights_are_those_of_scikit_learn(seed: int, absolute: bo
         np.testing.assert_allclose(mine["similarity"], expected, atol=1e-9)
 
 
-@given(seed=st.integers(0, 10_000), is_sparse=st.booleans(), at_once=st.integers(1, 9))
+@given(seed=st.integers(0, 10_000), is_sparse=st.booleans(), at_once=st.integers(1, 9), dense=st.booleans())
 @settings(max_examples=15, deadline=None)
-def test_neighbours_by_activity_are_those_of_scikit_learn(seed: int, is_sparse: bool, at_once: int) -> None:
+def test_neighbours_by_activity_are_those_of_scikit_learn(
+    seed: int, is_sparse: bool, at_once: int, dense: bool
+) -> None:
     rng = np.random.default_rng(seed)
     codes = sparse_codes(rng, 2, 150, 8)
     codes[:, :, 3] = 0  # silent
@@ -97,6 +99,8 @@ def test_neighbours_by_activity_are_those_of_scikit_learn(seed: int, is_sparse: 
     defined, rows = rng.random(150) < 0.9, rng.random(150) < 0.8
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(coactivation, "LATENTS_AT_ONCE", at_once)
+        patched.setattr(coactivation, "ROWS_AT_ONCE", 37)
+        patched.setattr(coactivation, "DENSE_SHARE", 0 if dense else 1)
         table = coactive_neighbours(space_of(codes, is_sparse=is_sparse, defined=defined), k=4, rows=rows)
     for instance in range(2):
         active = codes[instance, defined & rows] > 0
