@@ -15,7 +15,7 @@ __all__ = ["LATENTS_AT_ONCE", "active_bins", "active_together", "codes_of", "lat
 
 LATENTS_AT_ONCE = 512
 ROWS_AT_ONCE = 8192
-DENSE_SHARE = 0.1
+DENSE_SHARE = 0.05
 """Density from which dense products are the faster ones: their time does not grow with the square of it."""
 
 

@@ -31,6 +31,7 @@ from nldisco_core.zero_input import ZERO_INPUT
 __all__ = ["HYPOTHESES", "open_run"]
 
 HYPOTHESES = "hypotheses"
+_EXPLORED = {"confirmed": "as expected", "not confirmed": "not as expected"}
 _KEPT = (LEDGER, "notes.jsonl")
 
 
@@ -40,7 +41,8 @@ def open_run(run: Run, registered: Preregistration | None) -> Run:
     The ledger of the run (`nldisco_core.ledger`) is told before any test bin is read. A sealed run then gets its test
     bins: the data are loaded again, every kept model transforms them, and everything that is measured is measured anew.
     In a run that holds its test bins already only the plan's mappers are run. Hypotheses are judged last, in the table
-    ``hypotheses``, see `nldisco_core.hypotheses.judge`.
+    ``hypotheses``, see `nldisco_core.hypotheses.judge`; an exploratory opening finds them ``as expected`` or ``not as
+    expected``, it confirms nothing.
 
     Parameters
     ----------
@@ -75,6 +77,7 @@ def open_run(run: Run, registered: Preregistration | None) -> Run:
             run = map_run(run, mapper, settings=settings, seed=registered.seed)
     if registered is not None:
         table = judge(registered, run).assign(opening=number, kind=kind, plan_sha256=registered.sha256)
+        table["verdict"] = table["verdict"].replace(_EXPLORED) if kind == "exploratory" else table["verdict"]
         earlier = [run.table(HYPOTHESES)] if HYPOTHESES in run.tables else []
         (run.folder / "tables").mkdir(exist_ok=True)
         write_table(run.folder / "tables" / f"{HYPOTHESES}.parquet", pd.concat([*earlier, table], ignore_index=True))

@@ -34,4 +34,5 @@ class PageComponent(JSComponent):  # type: ignore[misc]  # Panel has no types
 
 def bar(*items: Any, margin: Any = 0) -> Any:
     """A row that goes on below where it is too narrow; Panel's own flexible box costs ten times as much to make."""
-    return pn.Row(*items, margin=margin, sizing_mode="stretch_width", stylesheets=[BAR_CSS])
+    # a Row would ask for the sum of their widths, and whatever holds it would grow
+    return pn.Column(*items, margin=margin, sizing_mode="stretch_width", stylesheets=[BAR_CSS])

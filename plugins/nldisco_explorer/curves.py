@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,13 +12,23 @@ from nldisco_core.condition_curves import Curve
 from nldisco_core.tuning import Conditions, preferred_direction, resultant_length
 from nldisco_explorer.drawing.payload import Axis, Layer, Panel
 
-__all__ = ["MARGINS", "angles_of", "bar_panel", "curve_panel", "direction_of", "line_panel", "polar_panel", "with_unit"]
+__all__ = [
+    "MARGINS",
+    "angles_of",
+    "bar_panel",
+    "curve_panel",
+    "direction_of",
+    "line_panel",
+    "polar_panel",
+    "ticks_of",
+    "with_unit",
+]
 
 RING, RING_WIDTH, REACH = 1.1, 0.22, 1.5
 """Radius and width of the ring of occupancy, and half the side of a polar plot, in radii of the outer circle."""
 
 MARGINS = (10.0, 14.0, 44.0, 58.0)
-FEW_LABELS = 14
+FEW_LABELS, MOST_TICKS = 14, 14
 
 Floats = NDArray[np.float64]
 
@@ -184,7 +196,7 @@ def bar_panel(
             low=-0.6,
             high=len(place) - 0.4,
             label=covariate.name.replace("_", " "),
-            ticks=tuple(zip(place.astype(float).tolist(), chosen.labels, strict=True)),
+            ticks=ticks_of(chosen.labels),
         ),
         y=Axis(low=1.08 * least, high=1.08 * most, label=label),
         layers=tuple(layers),
@@ -192,6 +204,12 @@ def bar_panel(
         margins=MARGINS,
         frame=True,
     )
+
+
+def ticks_of(labels: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    """A tick at each label, or at every second, third, … where there are many."""
+    step = -(-len(labels) // MOST_TICKS)
+    return tuple((float(place), labels[place]) for place in range(0, len(labels), step))
 
 
 def _whiskers(place: NDArray[np.int64], low: Floats, high: Floats) -> dict[str, ArrayLike]:

@@ -154,8 +154,8 @@ def _sums(values: NDArray[Any], times: NDArray[np.float32]) -> Floats:
     """(n_draws, n_offsets) ``times.T @ values``, of few values without looking at the zeros."""
     values = values.astype(np.float32)
     few = np.count_nonzero(values) < SPARSE_SHARE * values.size
-    summed: Floats = (sparse.csr_array(values.T) @ times).T if few else times.T @ values
-    return summed.astype(np.float64)
+    summed = (sparse.csr_array(values.T) @ times).T if few else times.T @ values
+    return np.asarray(summed, dtype=np.float64)
 
 
 @lru_cache(maxsize=32)

@@ -338,7 +338,7 @@ class _Page:
                 sizing_mode=None,
                 margin=(0, 12, 0, 0),
                 align="start",
-                styles={"position": "sticky", "top": "12px"},
+                styles={"position": "sticky", "top": "12px", "flex": "0 0 390px", "max-width": "390px"},
             )
             self.panel[:] = [pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0)]
         else:

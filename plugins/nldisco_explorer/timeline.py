@@ -156,8 +156,8 @@ class SessionTime:
                 said = name if len(covariate.channels) == 1 else channel
                 layers.append(Layer("line", {"x": x, "y": drawn}, colour=colour, width=1.4, name=said))
         if np.isnan(values[inside]).all():
-            middle = {"x": [sum(window) / 2], "y": [(y.low + y.high) / 2]}
-            layers.append(Layer("words", text=[f"no {name} here"], **middle))
+            x_middle, y_middle = sum(window) / 2, (y.low + y.high) / 2
+            layers.append(Layer("words", text=[f"no {name} here"], x=[x_middle], y=[y_middle]))
         return Panel(
             id=covariate.name,
             x=self.axis(*window),

@@ -103,7 +103,8 @@ def planned(run: Run) -> str:
     parts += [_quoted(f"Plan {sha256}", toml_text(plan)) for sha256, plan in plans.items()]
     for opening, found in _hypotheses(run).groupby("opening", sort=False) if _HYPOTHESES in run.tables else ():
         kind = found["kind"].iloc[0]
-        said = f"opening {opening}, {kind}: {(found['verdict'] == 'confirmed').sum()} of {len(found)} confirmed"
+        good = "as expected" if kind == "exploratory" else "confirmed"
+        said = f"opening {opening}, {kind}: {(found['verdict'] == good).sum()} of {len(found)} {good}"
         rows = found[list(_JUDGED)].to_numpy().tolist()
         parts.append(f"<h3>Hypotheses <small>{html.escape(said)}</small></h3>")
         parts.append(table(tuple(_JUDGED.values()), rows, keys=tuple(_JUDGED), text=True))

@@ -131,6 +131,7 @@ def test_two_visitors_do_not_see_each_others_latent(enter: Callable[..., Page], 
     one, other = enter(f"{url}?latent=5"), enter(f"{url}?latent=9")
     on_latent(one, 5)
     on_latent(other, 9)
+    other.locator(".page-latent .tabulator-selected").wait_for(timeout=30_000)  # the table is built
     row = other.locator(".page-latent .tabulator-row:not(.tabulator-selected)").nth(4)
     latent = int(row.locator(".tabulator-cell[tabulator-field=latent]").inner_text())
     row.locator(".tabulator-cell[tabulator-field=latent]").click()

@@ -166,7 +166,9 @@ def test_blocks_smoothing_and_pruning_leave_the_sealed_fit_as_it_is(tmp_path: Pa
     settings = ["split.by=blocks", "preprocess.smooth_s=0.05", "prune.min_r2=0.2", "bin.trials=trials"]
     settings += [] if model == "nmf" else ["model.levels={4=1,6=2}", "model.epochs=2", "model.window=3"]
     runs = {
-        sealed: toy_run(tmp_path / model, model=model, assignments=["dataset.duration_s=90.0", *settings, f"sealed={sealed}"])
+        sealed: toy_run(
+            tmp_path / model, model=model, assignments=["dataset.duration_s=90.0", *settings, f"sealed={sealed}"]
+        )
         for sealed in ("true", "false")
     }
     before = runs["true"].unit_metrics
@@ -245,6 +247,7 @@ def test_in_a_run_that_was_never_sealed_a_plan_confirms_nothing(unsealed: Run, t
     assert openings(run)[0]["kind"] == "exploratory"
     assert "open from the start" in openings(run)[0]["why"]
     assert list(run.table("hypotheses")["kind"]) == ["exploratory"]
+    assert list(run.table("hypotheses")["verdict"]) == ["as expected"]
 
 
 def test_the_ledger_is_told_before_a_test_bin_is_read(bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:

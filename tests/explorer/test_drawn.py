@@ -184,6 +184,14 @@ def test_bars_stand_where_bokeh_has_them() -> None:
     assert green.arrays["y"][:4].tolist() == [0, 0, 4, 4]
 
 
+def test_range_that_follows_the_data_holds_them_all() -> None:
+    made = figure(height=200)
+    made.scatter("x", "y", source=ColumnDataSource(SOURCE))
+    (panel,) = translated([made], "").panels
+    assert (panel.x.low, panel.x.high) == pytest.approx((0.8, 3.2))
+    assert (panel.y.low, panel.y.high) == pytest.approx((1.4, 8.6))
+
+
 def test_logarithmic_axis_keeps_places_and_names_of_ticks() -> None:
     made = figure(height=200, y_axis_type="log", x_range=Range1d(0, 4), y_range=Range1d(1, 1000))
     made.line("x", "y", source=ColumnDataSource({"x": [1, 2], "y": [10, 100]}))

@@ -10,7 +10,7 @@ const STYLE = `
     line-height: 1.45; white-space: pre; max-width: 320px; overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
   .drawing p { margin: 4px 0 0; font-size: 12.5px; line-height: 1.45; color: var(--mui-palette-text-secondary, inherit); }
 `
-const SETTLED_MS = 90
+const SETTLED_MS = 60
 
 // Shows payloads in `host`. `themes`: light and dark; `tell`: called with what a person did; `dark`: says which theme is in force.
 export function mount(host, {themes, tell = () => {}, dark = () => darkGround(host)}) {
@@ -177,7 +177,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
 
   function wheel(event) {
     const index = scene ? panelAt(scene, ...place(event)) : -1
-    const view = scene?.panels[index], link = view?.panel.strip ?? view?.panel.x.link
+    const view = scene?.panels[index], link = view?.panel.strip || view?.panel.x.link
     if (!link || !payload.header.limits[link]) { return }
     const [low, high] = shown(link)
     if (event.ctrlKey || event.metaKey || event.shiftKey && event.deltaY) {

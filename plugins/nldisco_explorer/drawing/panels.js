@@ -236,6 +236,30 @@ function path(context, view, x, y, {step = false} = {}) {
   }
 }
 
+// A line of more points than pixels: in each column of pixels the stretch that the line runs over. Stroking such a line
+// takes a hundred times as long where there is no graphics card.
+function dense(context, view, layer, array, theme, first, last) {
+  const x = array("x"), y = array("y"), width = layer.width ?? 1.75
+  let column = NaN, low = 0, high = 0, before = NaN
+  const fill = until => { if (!Number.isNaN(column)) { context.fillRect(column, low - width / 2, Math.max(until - column, 1), high - low + width) } }
+  context.fillStyle = colour(theme, layer.colour)
+  for (let i = first; i < last; i++) {
+    if (Number.isNaN(y[i])) { fill(column + 1); column = before = NaN; continue }
+    const at = Math.floor(view.px(x[i])), py = view.py(y[i])
+    if (at !== column) {
+      fill(at)
+      column = at
+      low = Number.isNaN(before) ? py : Math.min(py, before)
+      high = Number.isNaN(before) ? py : Math.max(py, before)
+    } else {
+      low = Math.min(low, py)
+      high = Math.max(high, py)
+    }
+    before = py
+  }
+  fill(column + 1)
+}
+
 // First and last index to draw of ascending places, one more on either side than is in view.
 function visible(x, [low, high]) {
   return [Math.max(lower(x, low) - 1, 0), Math.min(lower(x, high) + 2, x.length)]
@@ -267,6 +291,8 @@ function places(layer, array, state) {
 
 const LAYERS = {
   line(context, view, layer, array, theme) {
+    const [first, last] = visible(array("x"), view.x)
+    if (last - first > 0.8 * view.box.w) { dense(context, view, layer, array, theme, first, last); return }
     context.beginPath()
     path(context, view, array("x"), array("y"), layer)
     context.strokeStyle = colour(theme, layer.colour)

@@ -11,6 +11,7 @@ from bokeh.core.property.vectorization import Field, Value
 from bokeh.models import (
     CategoricalScale,
     ColorBar,
+    DataRange1d,
     FactorRange,
     FixedTicker,
     GlyphRenderer,
@@ -22,7 +23,7 @@ from bokeh.models import (
 from numpy.typing import NDArray
 
 from nldisco_core.errors import NLDiscoError
-from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
 
 __all__ = ["Marks", "NotTranslated", "translated"]
 
@@ -70,8 +71,8 @@ def _panel(figure: Plot, row: int) -> Panel:
     shown = any(axis.visible for axis in figure.xaxis)
     margins = (figure.min_border_top or 10, 14, figure.min_border_bottom or 40, figure.min_border_left or 54)
     return Panel(
-        x=_axis(figure, "x"),
-        y=_axis(figure, "y"),
+        x=_axis(figure, "x", layers),
+        y=_axis(figure, "y", layers),
         layers=tuple(layers),
         row=row,
         margins=margins,
@@ -81,11 +82,12 @@ def _panel(figure: Plot, row: int) -> Panel:
     )
 
 
-def _axis(figure: Plot, side: str) -> Axis:
+def _axis(figure: Plot, side: str, layers: Sequence[Layer]) -> Axis:
     places = Places(figure, side)
     axes = [axis for axis in (figure.xaxis if side == "x" else figure.yaxis) if axis.visible]
     drawn = axes[0] if axes else None
-    low, high = places.ends
+    # A range that follows the data is worked out by the browser alone, so here it is worked out once more.
+    low, high = _reach(layers, side) if isinstance(getattr(figure, f"{side}_range"), DataRange1d) else places.ends
     ticks: tuple[tuple[float, str], ...] | None = None
     if places.factors:
         ticks = tuple((i + 0.5, str(name)) for i, name in enumerate(places.factors))
@@ -96,6 +98,16 @@ def _axis(figure: Plot, side: str) -> Axis:
         ticks = tuple((float(at), str(names.get(at, names.get(str(at), f"{at:g}")))) for at in drawn.ticker.ticks)
     label = ((drawn.axis_label if drawn is not None else None) or "").strip()
     return Axis(low=low, high=high, label=label, ticks=ticks, shown=drawn is not None)
+
+
+def _reach(layers: Sequence[Layer], side: str) -> tuple[float, float]:
+    """Ends of an axis that holds all that is drawn, with a tenth of its length beyond, as Bokeh leaves it."""
+    named = {"x": ("x",), "y": ("y", "low", "high")}[side]
+    values = [array for layer in layers for name, array in layer.arrays.items() if name in named]
+    at = slice(0, 2) if side == "x" else slice(2, 4)
+    values += [np.asarray(layer.style["extent"][at]) for layer in layers if layer.kind == "image"]
+    values += [np.asarray(layer.style[side], dtype=np.float64) for layer in layers if layer.kind == "words"]
+    return around(np.concatenate(values) if values else np.empty(0), share=0.1)
 
 
 def _decades(low: float, high: float) -> tuple[tuple[float, str], ...]:

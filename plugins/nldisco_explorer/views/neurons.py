@@ -1,4 +1,4 @@
-"""The tile of one variable: the latent, the units that go with it most and least, and how it is scored at each value."""
+"""The tile of one variable: the latent, its top and its bottom unit, and how it is scored at each value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.tuning import Conditions
-from nldisco_explorer.curves import MARGINS, curve_panel
+from nldisco_explorer.curves import MARGINS, curve_panel, ticks_of
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
@@ -64,8 +64,8 @@ class _UnitsTile(CanvasTile):
         if len(scores):
             panels.append(_score_panel(scores, chosen))
         said = (
-            f"{latent_name(selection)} over {name.replace('_', ' ')}. Units whose mean z is largest and smallest when it "
-            f"is active: {reads.units['id'][top]} ({number(float(z[top]), 2)}) and {reads.units['id'][bottom]} "
+            f"{latent_name(selection)} over {name.replace('_', ' ')}. Units whose mean z is largest and smallest when "
+            f"it is active: {reads.units['id'][top]} ({number(float(z[top]), 2)}) and {reads.units['id'][bottom]} "
             f"({number(float(z[bottom]), 2)}). Pale bands and lines: 95 % interval over blocks of time."
         )
         if len(scores):
@@ -77,7 +77,7 @@ class _UnitsTile(CanvasTile):
         else:
             said += " No mapper scored its values one by one."
         self.draw(
-            Drawing(panels=tuple(panels), summary=said, rows=(HEIGHT,), columns=(1,) * len(panels), least_column=250)
+            Drawing(panels=tuple(panels), summary=said, rows=(HEIGHT,), columns=(1,) * len(panels), least_column=205)
         )
 
     def _scores(self, selection: Selection, name: str) -> pd.DataFrame:
@@ -94,7 +94,7 @@ class _UnitsTile(CanvasTile):
 
 
 def _score_panel(scores: pd.DataFrame, chosen: Conditions) -> Panel:
-    """Selectivity of each value as a bar, with its bootstrap interval where the mapper has one, and coverage as a dot."""
+    """Selectivity of each value as a bar, with its interval where the mapper has one, and coverage as a dot."""
     labels = scores["condition"].astype(str).tolist()
     place = np.arange(len(labels), dtype=np.float64)
     selectivity, coverage = (scores[name].to_numpy(np.float64, na_value=np.nan) for name in ("selectivity", "coverage"))
@@ -118,7 +118,7 @@ def _score_panel(scores: pd.DataFrame, chosen: Conditions) -> Panel:
             low=-0.6,
             high=len(labels) - 0.4,
             label=chosen.variable.replace("_", " "),
-            ticks=tuple(zip(place.tolist(), labels, strict=True)),
+            ticks=ticks_of(labels),
         ),
         y=Axis(low=0.0, high=1.02, label="selectivity"),
         layers=tuple(layers),
