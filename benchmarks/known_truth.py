@@ -1,8 +1,9 @@
 """Planted features against the mapping of a model's latents: found or missed, the preferred value, and the confusion.
 
-The true features are mapped as if they were latents: that gives the variable each follows most and its preferred value
-there. A latent is matched to each feature on training bins; on test bins the feature counts as found by its AUROC (see
-`nldisco_core.recovery`), and the mapper ``selectivity`` says which value of that variable the latent prefers.
+The true features are mapped as if they were latents, which gives the peak of each one's tuning curve over its variable.
+A latent is matched to each feature on training bins; on test bins the feature counts as found by
+its AUROC (see `nldisco_core.recovery`), and the mapper ``selectivity`` says at which value of that variable the latent
+is most active.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 from nldisco_datasets.place_cells_1d import CELLS, field
 from nldisco_selectivity.config import SelectivityConfig
 from nldisco_selectivity.mapper import Selectivity
+from numpy.typing import NDArray
 from recovery import Recording, active_per_bin, configured, fitted, recording
 from reporting import announce, conclude
 from scipy import sparse
@@ -31,7 +33,7 @@ from nldisco_core.discoveries import found as to_report
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult
 from nldisco_core.pipeline import load_binned
-from nldisco_core.recovery import ACTIVE, BinnedTruth
+from nldisco_core.recovery import BinnedTruth
 from nldisco_core.recovery import recovery as recovered
 
 CONTROLS = ("raw-units", "pca", "random-encoder")
@@ -46,7 +48,7 @@ OURS: Mapping[str, tuple[str, dict[str, Any]]] = MappingProxyType(
 )
 MAPPED: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
-        "place-cells-1d": {"variables": ["position"], "n_position": 6},
+        "place-cells-1d": {"variables": ["position"], "n_position": 5},
         "place-ensembles": {"variables": ["position", "heading"], "n_position": 8},
         "worm-stimuli": {"variables": ["stimulus"]},
         "maze-reach": {
@@ -55,6 +57,19 @@ MAPPED: Mapping[str, dict[str, Any]] = MappingProxyType(
         },
     }
 )
+VARIABLE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("place", "region", "direction of a place"), "position"),
+        **dict.fromkeys(("stimulus", "flow"), "stimulus"),
+        **dict.fromkeys(("direction", "direction-fast"), "movement_angle"),
+        "speed": "hand_speed",
+        "target": "hit_position_angle",
+        "maze": "maze",
+        "phase": "phase",
+    }
+)
+"""The variable that a kind of feature was planted in."""
+
 SAME = {"circular": 1.0, "position": 1.5, "linear": 1.0, "discrete": 0.0}
 """Conditions apart that still count as the same value; cells of a grid lie 1.4 apart corner to corner."""
 
@@ -104,76 +119,90 @@ def whole(result: MapperResult) -> pd.DataFrame:
     return table[table["condition"].isna() & (table["split"] == "test")]
 
 
+def peaks(result: MapperResult, variable: str) -> NDArray[np.int64]:
+    """(n_columns,) condition in which each column is most active on test bins, -1 for one that never is."""
+    curve = np.nan_to_num(result.arrays[f"{variable}/curve_test"][0])
+    return np.where(curve.any(axis=1), curve.argmax(axis=1), -1)
+
+
 def planted(name: str, of: Recording) -> pd.DataFrame:
-    """The variable each true feature follows most, and its preferred value there, by feature name."""
-    active = np.where(of.truth.activity >= ACTIVE, of.truth.activity, 0)
+    """The variable each true feature follows most, and where it is strongest, by feature name."""
     session_ids = tuple(session.session_id for session in of.data.sessions)
-    code = sparse.csc_array(np.nan_to_num(active).astype(np.float32))
+    code = sparse.csc_array(np.nan_to_num(np.maximum(of.truth.activity, 0)).astype(np.float32))
     space = LatentSpace(codes=(code,), session_ids=session_ids, row_offsets=of.data.row_offsets)
-    rows = whole(mapped(name, of, space, n_shifts=0)).dropna(subset=["max_mcc"])
-    best = rows.loc[rows.groupby("latent")["max_mcc"].idxmax()]
-    names = of.truth.features["name"].to_numpy(dtype=object)[best["latent"].to_numpy(dtype=int)]
-    return best.assign(feature=names).set_index("feature")[["variable", "kind", "preferred", "max_mcc"]]
+    result = mapped(name, of, space, n_shifts=0)
+    kinds = of.truth.features["kind"]
+    if name == "place-ensembles":
+        kinds = kinds.replace("direction", "direction of a place")
+    variable = kinds.map(VARIABLE)
+    peak = [int(peaks(result, of_feature)[column]) for column, of_feature in enumerate(variable)]
+    kind = [of.data.covariate(of_feature).kind for of_feature in variable]
+    return pd.DataFrame({"variable": variable, "kind": kind, "peak": peak}).set_index(of.truth.features["name"])
 
 
-def apart(result: MapperResult, variable: str, kind: str, one: str, other: str) -> float:
-    """Distance of two values of a variable in conditions."""
-    labels = result.arrays[f"{variable}/labels"].tolist()
-    a, b = labels.index(one), labels.index(other)
+def apart(result: MapperResult, variable: str, kind: str, peak: int) -> NDArray[np.float64]:
+    """(n_columns,) distance of the peak of each column from another condition, in conditions; infinite for none."""
+    n_conditions = len(result.arrays[f"{variable}/labels"])
+    own = peaks(result, variable)
     if kind == "position":
-        centres = result.arrays[f"{variable}/centres"].reshape(len(labels), -1)
-        steps = [np.diff(np.unique(axis)).min() for axis in centres.T]
-        return float(np.linalg.norm((centres[a] - centres[b]) / steps))
-    steps = abs(a - b)
-    if kind == "circular":
-        return float(min(steps, len(labels) - steps))
-    return float(steps if kind == "linear" else a != b)
+        centres = result.arrays[f"{variable}/centres"].reshape(n_conditions, -1)
+        steps = [np.diff(np.unique(axis.round(9))).min() for axis in centres.T]
+        away = np.linalg.norm((centres[own] - centres[peak]) / steps, axis=1)
+    else:
+        away = np.abs(own - peak).astype(np.float64)
+        if kind == "circular":
+            away = np.minimum(away, n_conditions - away)
+        elif kind == "discrete":
+            away = (away > 0).astype(np.float64)
+    return np.where(own < 0, np.inf, away)
 
 
 def compared(name: str, of: Recording, space: LatentSpace, truth: pd.DataFrame) -> pd.DataFrame:
-    """One row per feature: its matched latent, whether it is found, which value it prefers, and what is reported."""
+    """One row per feature: its matched latent, whether it is found, where it is most active, and what is reported."""
     result = mapped(name, of, space, n_shifts=N_SHIFTS)
     rows = whole(result)
     matched = recovered(space, of.truth, matched_on=of.rows("train"), scored_on=of.rows("test")).table
     lines = []
     for match in matched.itertuples(index=False):
-        known = truth.loc[match.feature] if match.feature in truth.index else None
-        line = {"feature": match.feature, "kind": match.kind, "auroc": match.auroc, "found": bool(match.found)}
-        line["goes with"] = match.best_feature if match.auroc >= 0.5 else None
-        if known is not None:
-            of_variable = rows[rows["variable"] == known["variable"]]
-            near = np.array(
-                [
-                    pd.notna(value)
-                    and apart(result, known["variable"], known["kind"], known["preferred"], value)
-                    <= SAME[known["kind"]]
-                    for value in of_variable["preferred"]
-                ],
-                dtype=bool,
-            )
-            own = (of_variable["latent"] == match.latent) & (of_variable["sign"] == match.sign)
-            line |= {
-                "variable": known["variable"],
-                "value": known["preferred"],
+        variable, kind, peak = truth.loc[match.feature, ["variable", "kind", "peak"]]
+        near = apart(result, variable, kind, int(peak)) <= SAME[kind]
+        labels = result.arrays[f"{variable}/labels"]
+        column = -1 if pd.isna(match.latent) else int(match.latent) + space.n_latents * (match.sign < 0)
+        lines.append(
+            {
+                "feature": match.feature,
+                "kind": match.kind,
                 "latent": match.latent,
-                "prefers": of_variable.loc[own, "preferred"].squeeze() if own.any() else None,
-                "same value": bool(near[own.to_numpy()].any()),
-                "reported": bool((to_report(of_variable).to_numpy() & near).any()),
+                "auroc": match.auroc,
+                "found": bool(match.found),
+                "goes with": match.best_feature,
+                "variable": variable,
+                "planted value": labels[peak],
+                "prefers": labels[peaks(result, variable)[column]] if column >= 0 else "",
+                "same value": bool(column >= 0 and near[column]),
+                "reported": bool((to_report(rows[rows["variable"] == variable]).to_numpy() & near).any()),
             }
-        lines.append(line)
+        )
     return pd.DataFrame(lines)
 
 
 def summarised(table: pd.DataFrame) -> dict[str, Any]:
-    known = table.dropna(subset=["variable"])
-    found = known[known["found"]]
+    found = table[table["found"]]
     return {
         "features": len(table),
         "found": int(table["found"].sum()),
         "same value": f"{found['same value'].sum()} of {len(found)}",
-        "some latent reported there": int(known["reported"].sum()),
+        "some latent reported there": int(table["reported"].sum()),
         "mean AUROC": round(float(table["auroc"].mean()), 3),
     }
+
+
+def confusion(of: Recording, table: pd.DataFrame) -> pd.DataFrame:
+    """Planted kinds (rows), and what became of them: found, too weak, or the kind that the latent follows instead."""
+    kinds = dict(zip(of.truth.features["name"], of.truth.features["kind"], strict=True))
+    instead = table["goes with"].map(kinds).map("follows a {}".format, na_action="ignore").fillna("no latent")
+    fate = instead.mask(table["goes with"] == table["feature"], "its own, AUROC < .9").mask(table["found"], "found")
+    return pd.crosstab(table["kind"].rename("planted"), fate.rename("fate"))
 
 
 def main() -> None:
@@ -191,19 +220,9 @@ def main() -> None:
         print(pd.DataFrame({model: summarised(table) for model, table in tables.items()}).T.to_string())
         ours = tables["ours"]
         print(ours.drop(columns=["reported"]).round(2).to_string(index=False))
-        missed = ours[~ours["found"]]
-        if len(missed):
-            kinds = dict(zip(of.truth.features["name"], of.truth.features["kind"], strict=True))
-            goes = (
-                missed["goes with"]
-                .map(kinds)
-                .fillna("nothing")
-                .where(missed["goes with"] != missed["feature"], "itself, AUROC < .9")
-            )
-            print("missed, by kind (rows), and the kind of the feature that its latent follows most (columns)")
-            print(pd.crosstab(missed["kind"], goes.rename("goes with")).to_string())
-        found = ours[ours["found"] & ours["variable"].notna()]
-        kept[f"{name}: found features with the right preferred value, at least nine in ten"] = bool(
+        print(confusion(of, ours).to_string())
+        found = ours[ours["found"]]
+        kept[f"{name}: of the features found at least nine in ten have the right preferred value"] = bool(
             len(found) and found["same value"].mean() >= 0.9
         )
         kept[f"{name}: more found than by the random encoder"] = bool(

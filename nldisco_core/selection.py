@@ -26,6 +26,7 @@ class Selection:
     by : discrete variable or column of the trial table that aligned trials are grouped by, None for no groups
     split : which bins are drawn, ``all`` or the name of a split
     trial_filter : trials drawn, None for all
+    session : id of the session in view, None for the one in which the latent is most active
     window_s : time window in view (s), None for all
     against : name of the run this one is compared with, None before a choice
     """
@@ -44,5 +45,6 @@ class Selection:
     by: str | None = None
     split: str = "all"
     trial_filter: tuple[int, ...] | None = None
+    session: str | None = None
     window_s: tuple[float, float] | None = None
     against: str | None = None

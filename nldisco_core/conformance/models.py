@@ -16,11 +16,12 @@ from nldisco_core.conformance.checks import CheckResult, ConformanceFailure, Mak
 from nldisco_core.conformance.saved_models import expect_no_pickle, load_elsewhere
 from nldisco_core.conformance.toy_fits import fit, row_counts, row_mask, toy_data_for, transformed, with_silence
 from nldisco_core.errors import IncompatibleData, NotFitted
-from nldisco_core.interfaces import FitReport, HasDictionary, LatentModel, Reconstructs, Requirements
+from nldisco_core.interfaces import Attributes, FitReport, HasDictionary, LatentModel, Reconstructs, Requirements
 from nldisco_core.latents import Latents
 
 __all__ = [
     "MODEL_CHECKS",
+    "check_attribution_speaks_of_active_examples",
     "check_dictionary_points_at_the_units",
     "check_examples_do_not_depend_on_each_other",
     "check_input_is_left_unchanged",
@@ -244,6 +245,31 @@ def check_dictionary_points_at_the_units(make: Make[LatentModel]) -> None:
     expect(not unknown, f"the dictionary names units {unknown[:1]}; expected those fitted on, {sorted(known)[:1]}")
 
 
+def check_attribution_speaks_of_active_examples(make: Make[LatentModel]) -> None:
+    """Attribution has units of the data and ascending lags up to 0; finite for active latents, NaN for silent ones."""
+    model = make({"seeds": [0, 1]})
+    if not isinstance(model, Attributes):
+        raise NotApplicable("the model does not attribute its activations")
+    data = toy_data_for(model.requirements)
+    fit(model, data)
+    latents = model.transform(data)
+    space, rows = latents.main, np.arange(data.n_bins) < data.n_bins // 2
+    found = model.attribution(latents, data, rows=rows)
+    shape = (space.n_instances, space.n_latents, len(found.unit_ids), len(found.lags_s))
+    expect(
+        found.values.shape == shape,
+        f"the attribution is {found.values.shape}; expected {shape}: instances, latents, units, lags",
+    )
+    unknown = sorted(set(found.unit_ids) - set(data.units["id"]))
+    expect(not unknown, f"the attribution names unit {unknown[:1]}; expected units of the data")
+    lags = list(found.lags_s)
+    expect(lags == sorted(lags) and lags[-1] == 0, f"lags_s is {found.lags_s}; expected ascending times up to 0")
+    active = np.stack([(space.dense(i)[rows] != 0).any(axis=0) for i in range(space.n_instances)])
+    expect(((found.n_examples > 0) == active).all(), "n_examples is 0 for active latents, or more for silent ones")
+    finite = np.isfinite(found.values).all(axis=(2, 3))
+    expect((finite == active).all(), "the attribution is not finite for active latents, or not NaN for silent ones")
+
+
 MODEL_CHECKS = (
     check_requirements_are_declared,
     check_latents_have_the_rows_of_the_data,
@@ -259,5 +285,6 @@ MODEL_CHECKS = (
     check_one_unit_one_latent_one_instance_work,
     check_reconstruction_covers_every_row_once,
     check_dictionary_points_at_the_units,
+    check_attribution_speaks_of_active_examples,
 )
 """Every check of a latent model, in the order they are run."""

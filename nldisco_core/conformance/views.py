@@ -112,7 +112,9 @@ def _built(view: View, run: Run) -> LiveView:
 
 
 class _Explorer:
-    """Serves one run, and takes no notice of what a view asks for."""
+    """Serves one run to nobody in particular, and takes no notice of what a view asks for."""
+
+    may_write, visitor, link = True, "", ""
 
     def __init__(self, run: Run) -> None:
         self.runs: Mapping[str, Run] = {run.name: run}
@@ -120,6 +122,9 @@ class _Explorer:
     def select(self, *, page: str | None = None, **changes: Any) -> None:
         """Nothing, if `Selection` has these fields."""
         replace(_selection(next(iter(self.runs.values())), None), **changes)
+
+    def refresh(self) -> None:
+        """Nothing."""
 
 
 def _selection(run: Run, latent: int | None) -> Selection:

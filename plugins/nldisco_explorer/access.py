@@ -17,7 +17,7 @@ from tornado.web import RequestHandler
 
 from nldisco_core.errors import NLDiscoError
 
-__all__ = ["PASSWORD_VARIABLE", "Access", "ServeError", "allowed_hosts", "read_access", "refusals"]
+__all__ = ["PASSWORD_VARIABLE", "Access", "ServeError", "allowed_hosts", "read_access", "refusals", "require_access"]
 
 PASSWORD_VARIABLE = "NLDISCO_PASSWORD"
 GUEST_VARIABLES = ("PANEL_OAUTH_OPTIONAL", "PANEL_OAUTH_GUEST_ENDPOINTS")
@@ -104,8 +104,8 @@ def _password(file: Path | None, environment: Mapping[str, str]) -> str:
     return found
 
 
-def allowed_hosts(address: str, port: int, origins: Iterable[str], *, has_access: bool) -> frozenset[str]:
-    """Hosts, with ports, that a browser may name when it asks this server for anything.
+def require_access(address: str, origins: Iterable[str], *, has_access: bool) -> None:
+    """Refuse to let other machines in unasked.
 
     Parameters
     ----------
@@ -123,15 +123,19 @@ def allowed_hosts(address: str, port: int, origins: Iterable[str], *, has_access
     if public and not named:
         raise ServeError(
             f"address {address!r} lets other machines in; name the host that they will type with --allow-origin, "
-            f"such as lab.example.org:{port}"
+            "such as lab.example.org:5006, and add --auth password"
         )
-    if not has_access and (public or any(not _is_loopback(urlsplit(f"//{host}").hostname or "") for host in named)):
+    if not has_access and (public or not all(_is_loopback(host.rpartition(":")[0]) for host in named)):
         raise ServeError(
-            f"address {address!r} would let other machines in unasked; add --auth password, or serve on 127.0.0.1 and "
-            "reach it through an SSH tunnel"
+            f"address {address!r} with {', '.join(named)} would let other machines in unasked; add --auth password, or "
+            "serve on 127.0.0.1 alone and reach it through an SSH tunnel"
         )
-    own = LOOPBACK if public or ":" in address else (address, *LOOPBACK)
-    return frozenset((*(f"{name}:{port}" for name in own), *named))
+
+
+def allowed_hosts(address: str, port: int, origins: Iterable[str]) -> frozenset[str]:
+    """Hosts, with ports, that a browser may name when it asks this server for anything; see `require_access`."""
+    own = (address, *LOOPBACK) if _is_loopback(address) and ":" not in address else LOOPBACK
+    return frozenset((*(f"{name}:{port}" for name in own), *map(_host, origins)))
 
 
 def _host(origin: str) -> str:

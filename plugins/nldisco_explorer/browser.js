@@ -95,7 +95,7 @@ export function render({model, el, view}) {
     clearTimeout(patience)
     patience = setTimeout(() => { asked = false }, PATIENCE_MS)
   }
-  model.on("handled", () => requestAnimationFrame(() => { asked = false; clearTimeout(patience); send() }))
+  model.on("handled", () => { asked = false; clearTimeout(patience); send() })
 
   function show(dialog) { if (!help.open && !go.open) { dialog.showModal() } }
   function copy() {

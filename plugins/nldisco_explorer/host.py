@@ -123,11 +123,12 @@ class Tile:
         try:
             if self._live is None:
                 self._live = self._build()
-            elif isinstance(self._live, CanvasTile) and not self._live.in_view:
+            elif isinstance(self._live, CanvasTile) and self._live.applies and not self._live.in_view:
                 self._due = selection
                 return
             self._due = None
             self._live.show(selection)
+            self.panel.visible = not isinstance(self._live, CanvasTile) or self._live.applies
             if self.state != "shown":
                 self._body[:] = [self._live.panel]
                 self.state = "shown"
@@ -211,25 +212,42 @@ class TilePage:
 
     def __init__(self, tiles: list[Tile]) -> None:
         self.tiles = tiles
-        present = [tile.panel for tile in tiles if tile.state != "absent"]
+        self._ahead = [tile for tile in tiles if tile.state != "absent"]
         absent = [tile for tile in tiles if tile.state == "absent"]
+        self._last = [_absentees(absent)] if absent or not tiles else []
         self.panel = pn.Column(
-            *present, sizing_mode="stretch_width", stylesheets=[FLOW_CSS], css_classes=["tiles"], margin=0
+            *self._last, sizing_mode="stretch_width", stylesheets=[FLOW_CSS], css_classes=["tiles"], margin=0
         )
-        if absent or not tiles:
-            self.panel.append(_absentees(absent))
         self._drawn: Selection | None = None
 
     def forget(self) -> None:
         """Let the next `show` draw every tile."""
         self._drawn = None
 
-    def show(self, selection: Selection) -> None:
-        """Draw a selection in every tile, unless it is drawn already."""
+    def show(self, selection: Selection, *, at_once: int | None = None) -> None:
+        """Draw a selection in every tile, unless it is drawn already.
+
+        Parameters
+        ----------
+        at_once : tiles to begin with, where the page opens; `go_on` adds the others
+        """
         if selection != self._drawn:
-            self._drawn = selection
             for tile in self.tiles:
-                tile.show(selection)
+                if tile not in self._ahead:
+                    tile.show(selection)
+        self._drawn = selection
+        if self._ahead:
+            self.go_on(len(self._ahead) if at_once is None else at_once)
+
+    def go_on(self, n_tiles: int) -> bool:
+        """Add the next tiles; whether there are more."""
+        added, self._ahead = self._ahead[:n_tiles], self._ahead[n_tiles:]
+        if self._drawn is not None:
+            for tile in added:
+                tile.show(self._drawn)
+        shown = [tile.panel for tile in self.tiles if tile.state != "absent" and tile not in self._ahead]
+        self.panel[:] = [*shown, *self._last]
+        return bool(self._ahead)
 
 
 def _absentees(tiles: list[Tile]) -> Any:

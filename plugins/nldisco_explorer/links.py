@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 FIELDS = (
     *("run", "page", "model", "instance", "latent", "sign", "variable", "split", "mapper", "condition"),
-    *("align", "by", "pinned", "lasso", "trials", "window", "against"),
+    *("align", "by", "pinned", "lasso", "trials", "session", "window", "against"),
 )
 
 
@@ -44,6 +44,7 @@ def query_of(place: Place) -> str:
         "pinned": _spans(selection.pinned) or None,
         "lasso": _spans(selection.lasso or ()) or None,
         "trials": _spans(selection.trial_filter or ()) or None,
+        "session": selection.session,
         "window": None if selection.window_s is None else ",".join(repr(float(bound)) for bound in selection.window_s),
         "against": selection.against,
     }
@@ -111,6 +112,7 @@ def place_of(
         pinned=given.numbers("pinned", n_latents) or (),
         lasso=given.numbers("lasso", n_latents),
         trial_filter=given.numbers("trials", len(reads.trials.frame)),
+        session=given.choice("session", "session", [each.session_id for each in reads.run.counts.sessions], None),
         window_s=given.window("window"),
         against=given.choice("against", "run to compare with", [name for name in runs if name != start.run], None),
     )

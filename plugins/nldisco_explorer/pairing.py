@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pairing", "Side", "pairing", "shared_bins"]
 
-N_DRAWS = 3
+N_DRAWS = 2
 SEED = 0
 LEAST_BINS = 100
 

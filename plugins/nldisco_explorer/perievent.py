@@ -147,7 +147,7 @@ def _resampled_means(values: Floats, known: NDArray[np.bool_], times: NDArray[np
     """(n_draws, n_offsets) means of resamplings."""
     summed = _sums(np.where(known, values, 0.0), times)
     weight = len(values) - _sums(~known, times)
-    return np.divide(summed, weight, out=np.full(summed.shape, np.nan), where=weight > 0.5)
+    return np.asarray(np.divide(summed, weight, out=np.full(summed.shape, np.nan), where=weight > 0.5))
 
 
 def _sums(values: NDArray[Any], times: NDArray[np.float32]) -> Floats:

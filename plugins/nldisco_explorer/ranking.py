@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import OFTEN
@@ -15,6 +16,8 @@ __all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split"]
 
 KEY = "key"
 SIGNS = 4
+
+Keys = TypeVar("Keys", int, NDArray[np.int64])
 
 
 def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
@@ -43,8 +46,8 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     return ordered.dropna(axis=1, how="all").reset_index(drop=True)
 
 
-def latent_of(key: int) -> tuple[int, int]:
-    """Latent and sign of a row of `ranked` with this key."""
+def latent_of(key: Keys) -> tuple[Keys, Keys]:
+    """Latent and sign of a row, or of rows, of `ranked` with this key."""
     return key // SIGNS, key % SIGNS - 1
 
 

@@ -12,7 +12,7 @@ from panel.io.server import get_server
 
 from nldisco_core.interfaces import Progress
 from nldisco_core.runs import Run
-from nldisco_explorer.access import Access, ServeError, allowed_hosts, refusals
+from nldisco_explorer.access import Access, ServeError, allowed_hosts, refusals, require_access
 from nldisco_explorer.readings import prepare
 from nldisco_explorer.shell import Shell
 
@@ -75,8 +75,9 @@ def open_server(
     ServeError
         Other machines would be let in unasked, the port is in use or may not be bound, or no run is given.
     """
+    require_access(address, named := tuple(origins), has_access=access is not None)
     port = _free_port(address, port)
-    allowed = allowed_hosts(address, port, origins, has_access=access is not None)
+    allowed = allowed_hosts(address, port, named)
     server = get_server(
         {"/": app(runs, may_write=may_write)},
         port=port,

@@ -26,10 +26,13 @@ from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.ranking import ranked, row_beside
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.style import NAV_SX, PICKER_SX, QUIET_SX, THEMES, TILE_CSS
+from nldisco_explorer.style import NAV_SX, PICKER_LABEL_CSS, PICKER_SX, QUIET_SX, THEMES, TILE_CSS, WHOLE_HEIGHT
 from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
+
+AT_ONCE, ALL = 5, 1000
+"""Tiles that a page opens with, those in view on most screens; the others follow once the browser has drawn it."""
 
 LOOK_EVERY_S = 2.0
 CHANGED = "The run on disk has changed."
@@ -89,6 +92,7 @@ class Shell:
             width=420,
             visible=len(runs) > 1,
             sx=PICKER_SX,
+            stylesheets=[PICKER_LABEL_CSS],
             margin=(0, 12),
         )
         self._run_picker.param.watch(
@@ -101,7 +105,7 @@ class Shell:
         copy.on_click(lambda _: self._browser.copy_link())
         keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 8))
         keys.on_click(lambda _: self._browser.help())
-        self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16))
+        self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16), styles=WHOLE_HEIGHT)
         self._pages: dict[str, _Page] = {}
         self._loaded = False
         self._open(query)
@@ -284,7 +288,9 @@ class _Page:
         self._loaded = False
         self._tiles: TilePage | None = None
         self._table: RankedTable | None = None
-        self.panel = pn.Column(sizing_mode="stretch_width", margin=0, visible=False, css_classes=[f"page-{name}"])
+        self.panel = pn.Column(
+            sizing_mode="stretch_width", margin=0, visible=False, css_classes=[f"page-{name}"], styles=WHOLE_HEIGHT
+        )
 
     def show(self, place: Place) -> None:
         """Draw a place."""
@@ -293,7 +299,7 @@ class _Page:
         assert self._tiles is not None  # just built
         if self._table is not None:
             self._table.show(place)
-        self._tiles.show(place.selection)
+        self._tiles.show(place.selection, at_once=None if self._loaded else AT_ONCE)
 
     @property
     def tiles(self) -> list[Tile]:
@@ -317,10 +323,16 @@ class _Page:
             self._tiles.forget()
 
     def mark_row(self) -> None:
-        """The browser has drawn the page: mark the table's selected row."""
+        """The browser has drawn the page: mark the table's selected row, and draw what is further down."""
         self._loaded = True
         if self._table is not None:
             self._table.mark_row()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        document = pn.state.curdoc
+        if self._tiles is not None and self._tiles.go_on(AT_ONCE if document is not None else ALL):
+            document.add_next_tick_callback(self._go_on)
 
     def _build(self) -> None:
         self._tiles = TilePage([Tile(view, self._reads.run, self._explorer, saver=self._saver) for view in self._views])
@@ -340,6 +352,8 @@ class _Page:
                 align="start",
                 styles={"position": "sticky", "top": "12px", "flex": "0 0 390px", "max-width": "390px"},
             )
-            self.panel[:] = [pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0)]
+            self.panel[:] = [
+                pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0, styles=WHOLE_HEIGHT)
+            ]
         else:
             self.panel[:] = [frame, self._tiles.panel]

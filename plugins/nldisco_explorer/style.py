@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CARD_CSS", "FLOW_CSS", "NAV_SX", "PICKER_SX", "QUIET_SX", "TABLE_CSS", "THEMES", "TILE_CSS"]
+__all__ = [
+    "CARD_CSS",
+    "FLOW_CSS",
+    "NAV_SX",
+    "PICKER_LABEL_CSS",
+    "PICKER_SX",
+    "PINS_SX",
+    "QUIET_SX",
+    "TABLE_CSS",
+    "THEMES",
+    "TILE_CSS",
+]
 
 THEMES: dict[str, Any] = {
     "light": {
@@ -91,8 +102,10 @@ TABLE_CSS = """
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-title {
   font-weight: 500; padding-right: 14px; overflow: visible; text-overflow: clip;
 }
-.tabulator .tabulator-row { min-height: 0; }
-.tabulator .tabulator-row .tabulator-cell { padding: 4px 6px; font-size: 13px; cursor: pointer; height: auto; }
+.tabulator .tabulator-row { min-height: 0 !important; height: 28px !important; }
+.tabulator .tabulator-row .tabulator-cell {
+  padding: 4px 6px !important; min-height: 0 !important; height: 27px !important; font-size: 13px; cursor: pointer;
+}
 """
 
 PICKER_SX: dict[str, Any] = {
@@ -101,6 +114,13 @@ PICKER_SX: dict[str, Any] = {
     },
     "& .MuiOutlinedInput-notchedOutline": {"borderColor": "rgba(255, 255, 255, 0.45)"},
 }
+
+PICKER_LABEL_CSS = "label.MuiInputLabel-root { color: #ffffff !important; }"  # no `sx` reaches the label of a select
+
+WHOLE_HEIGHT = {"flex-shrink": "0", "height": "max-content", "min-height": "max-content"}
+"""Of what scrolls: as high as what it holds, so that the table beside it stays in sight."""
+
+PINS_SX: dict[str, Any] = {"& .MuiToggleButton-root": {"whiteSpace": "nowrap", "padding": "3px 10px"}}
 
 QUIET_SX: dict[str, Any] = {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "whiteSpace": "nowrap"}
 

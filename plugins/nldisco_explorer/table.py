@@ -19,7 +19,7 @@ from nldisco_explorer.component import bar
 from nldisco_explorer.live import HOME, LiveSelection, Place
 from nldisco_explorer.ranking import KEY, latent_of, ranked, row_beside, scored_split
 from nldisco_explorer.readings import ALL_SPLITS, Readings
-from nldisco_explorer.style import CARD_CSS, TABLE_CSS
+from nldisco_explorer.style import CARD_CSS, PINS_SX, TABLE_CSS
 
 __all__ = ["RankedTable"]
 
@@ -102,7 +102,7 @@ class RankedTable:
             css_classes=["search", f"search-{live.place.page}"],
         )
         self._search.param.watch(lambda _: self.show(live.place), "value_input")
-        self._pins = pmui.RadioButtonGroup(options=[], size="small", visible=False, margin=(6, 0, 0, 0))
+        self._pins = pmui.RadioButtonGroup(options=[], size="small", visible=False, sx=PINS_SX, margin=(6, 0, 0, 0))
         self._pins.param.watch(lambda event: self._pinned(event.new), "value")
         self._all = pmui.Button(
             label="Show all latents", size="small", variant="outlined", visible=False, margin=(4, 0)
@@ -116,6 +116,7 @@ class RankedTable:
             selectable=1,
             pagination="remote",
             page_size=COMPACT_ROWS if compact else FULL_ROWS,
+            row_height=27,
             hidden_columns=[KEY],
             frozen_columns=[] if compact else ["latent"],
             sizing_mode="stretch_width",
@@ -183,7 +184,7 @@ class RankedTable:
 
     def _show_pins(self, selection: Selection) -> None:
         """The pinned latents in a row, to go back to."""
-        pins = {f"pinned {each}" if not i else str(each): each for i, each in enumerate(selection.pinned)}
+        pins = {f"⚑ {each}": each for each in selection.pinned}
         if self._pins.options != pins:
             self._pins.param.update(options=pins, value=None, visible=bool(pins))
         self._pins.value = selection.latent if selection.latent in selection.pinned else None
@@ -305,10 +306,8 @@ class RankedTable:
 
     def beside(self, selection: Selection, by: int) -> tuple[int, int] | None:
         """Latent and sign so many rows on, as the table is sorted now; None where it is empty."""
-        keys = self.table.current_view[KEY]
-        latents = [latent_of(int(key)) for key in keys]
-        rows = pd.DataFrame(latents, columns=["latent", "sign"])
-        return row_beside(rows, selection, by)
+        latent, sign = latent_of(self.table.current_view[KEY].to_numpy(np.int64))
+        return row_beside(pd.DataFrame({"latent": latent, "sign": sign}), selection, by)
 
     def _csv(self) -> io.StringIO:
         """The table as shown, all pages of it."""

@@ -1,4 +1,4 @@
-"""The pages of session, map and comparison in a real browser: what moves when a person drags, turns, clicks and draws."""
+"""The pages of session, map and comparison in a real browser: what a person drags, turns, clicks and draws round."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def _leaves(url: str) -> bool:
 
 
 def canvas(page: Page, url: str, name: str, **query: object) -> Locator:
-    """The painted canvas of a view of its page, as a link opens it."""
-    page.goto(url + "?" + "&".join(f"{key}={value}" for key, value in query.items()))
+    """The first painted canvas of a page, as a link opens it."""
+    page.goto(f"{url}?page={name}&" + "&".join(f"{key}={value}" for key, value in query.items()))
     made = page.locator(f".page-{name} canvas[data-painted]").first
     made.wait_for(timeout=60_000)
     page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
@@ -102,7 +102,7 @@ def place_of(panel: Panel, x: float, y: float, *, width: float, top: float, heig
 
 
 def test_session_is_zoomed_panned_and_pressed(page: Page, url: str) -> None:
-    drawn = canvas(page, url, "session", page="session", latent=LATENT, window="20.0,80.0")
+    drawn = canvas(page, url, "session", latent=LATENT, window="20.0,80.0")
     box = drawn.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 110)
@@ -132,7 +132,7 @@ def test_session_is_zoomed_panned_and_pressed(page: Page, url: str) -> None:
 
 
 def test_click_on_the_map_selects_and_lasso_fills_the_table(page: Page, url: str, runs: tuple[Run, Run]) -> None:
-    drawn = canvas(page, url, "map", page="map", latent=LATENT, variable="target", split="test")
+    drawn = canvas(page, url, "map", latent=LATENT, variable="target", split="test")
     listed = registry().listed("view", "latent-map")
     assert listed.name in {provider.name for provider in nldisco_views()}
     live: Any = listed.make().build(runs[0])
@@ -148,7 +148,7 @@ def test_click_on_the_map_selects_and_lasso_fills_the_table(page: Page, url: str
     assert box is not None
     top, height = live.drawing.rows
     pixel = {
-        latent: np.array(place_of(panel, x, y, width=box["width"], top=top, height=height)) + [box["x"], box["y"]]
+        latent: np.add(place_of(panel, x, y, width=box["width"], top=top, height=height), [box["x"], box["y"]])
         for latent, (x, y) in place.items()
     }
     alone = max(pixel, key=lambda one: min(np.hypot(*(pixel[one] - pixel[other])) for other in pixel if other != one))
@@ -173,7 +173,7 @@ def test_click_on_the_map_selects_and_lasso_fills_the_table(page: Page, url: str
 
 
 def test_two_runs_are_compared_and_a_pair_is_drawn(page: Page, url: str) -> None:
-    drawn = canvas(page, url, "compare", page="compare", latent=LATENT, against=NAMES[1])
+    drawn = canvas(page, url, "compare", latent=LATENT, against=NAMES[1])
     page.wait_for_function(
         "canvas => canvas.getAttribute('aria-label').includes('shared bins')",
         arg=drawn.element_handle(),
@@ -208,15 +208,16 @@ def test_space_is_turned_without_asking_the_server(page: Page, url: str) -> None
 @pytest.mark.parametrize("name", ["latent", "session", "map", "compare"])
 def test_page_fits_a_tablet(page: Page, url: str, name: str) -> None:
     page.set_viewport_size({"width": 820, "height": 1180})
-    drawn = canvas(page, url, name, page=name, latent=LATENT, split="all")
+    drawn = canvas(page, url, name, latent=LATENT, split="all")
     page.wait_for_timeout(500)
     box = drawn.bounding_box()
     assert box is not None
-    assert 0 <= box["x"] and box["x"] + box["width"] <= 820
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 820
 
 
 def test_pointer_tells_what_lies_under_it(page: Page, url: str) -> None:
-    drawn = canvas(page, url, "session", page="session", latent=LATENT, window="20.0,80.0")
+    drawn = canvas(page, url, "session", latent=LATENT, window="20.0,80.0")
     box = drawn.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 120)

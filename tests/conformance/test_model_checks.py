@@ -26,13 +26,13 @@ from nldisco_core.conformance.models import (
 )
 from nldisco_core.conformance.toy_fits import toy_data_for
 from nldisco_core.errors import IncompatibleData
-from nldisco_core.interfaces import Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
+from nldisco_core.interfaces import Attribution, Dictionary, FitReport, Monitor, ReconstructionBlock, Requirements
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.plugins import discover
 
 
 class RightModel(RandomProjection):
-    """The example's model, which can also reconstruct, in two blocks per instance."""
+    """The example's model, which can also reconstruct, in two blocks per instance, and attribute."""
 
     def reconstruct(self, latents: Latents) -> Iterator[ReconstructionBlock]:
         space = latents.main
@@ -40,6 +40,14 @@ class RightModel(RandomProjection):
             values = (space.dense(instance) @ self._fitted()[instance].T).astype(np.float32)
             for rows in (slice(0, 100), slice(100, space.n_rows)):
                 yield ReconstructionBlock(instance=instance, level=0, rows=rows, values=values[rows])
+
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        counted = np.ones(data.n_bins, dtype=bool) if rows is None else rows
+        active = np.stack([latents.main.dense(i) != 0 for i in range(latents.main.n_instances)]) & counted[:, None]
+        n_examples = active.sum(axis=1)
+        mean = np.einsum("itl,tu->ilu", active, data.activity) / np.where(n_examples, n_examples, np.nan)[..., None]
+        values = mean * self._fitted().transpose(0, 2, 1)
+        return Attribution(values=values[..., None], n_examples=n_examples, unit_ids=tuple(data.units["id"]))
 
 
 class ChangedCodes(RightModel):
@@ -58,6 +66,7 @@ class ByTrial(RightModel):
 
     requirements: ClassVar[Requirements] = Requirements(example="trial", sessions="one")
     reconstruct = None  # type: ignore[assignment]  # rows are trials, which this model does not turn back into bins
+    attribution = None  # type: ignore[assignment]  # nor follows into bins
 
     def transform(self, data: Binned) -> Latents:
         bins = np.asarray(super().transform(data).main.codes)
@@ -318,6 +327,34 @@ class DictionaryOfOtherUnits(RightModel):
         return replace(super().dictionary(), unit_ids=(tuple("abcdef"),))
 
 
+class AttributesLagsTurned(RightModel):
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        return replace(super().attribution(latents, data, rows=rows), lags_s=(0.05,))
+
+
+class AttributesAllRows(RightModel):
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        zeros = np.zeros((latents.main.n_instances, latents.main.n_latents), dtype=np.int64)
+        return replace(super().attribution(latents, data), n_examples=zeros)
+
+
+class AttributesOtherUnits(RightModel):
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        return replace(super().attribution(latents, data, rows=rows), unit_ids=tuple("abcdef"))
+
+
+class AttributesWithoutLags(RightModel):
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        found = super().attribution(latents, data, rows=rows)
+        return replace(found, values=found.values[..., 0])
+
+
+class AttributesNaN(RightModel):
+    def attribution(self, latents: Latents, data: Binned, *, rows: NDArray[np.bool_] | None = None) -> Attribution:
+        found = super().attribution(latents, data, rows=rows)
+        return replace(found, values=found.values * np.nan)
+
+
 ONE_OFF = """
 from nldisco_core.hookspecs import hookimpl
 from nldisco_core.providers import Provider
@@ -363,6 +400,11 @@ WRONG = {
     TurnedDictionary: ("dictionary_points_at_the_units", "the dictionary is (2, 6, 8); expected (2, 8, 6)"),
     UndefinedDictionary: ("dictionary_points_at_the_units", "the dictionary holds NaN"),
     DictionaryOfOtherUnits: ("dictionary_points_at_the_units", "the dictionary names units"),
+    AttributesLagsTurned: ("attribution_speaks_of_active_examples", "expected ascending times up to 0"),
+    AttributesAllRows: ("attribution_speaks_of_active_examples", "n_examples is 0 for active latents"),
+    AttributesOtherUnits: ("attribution_speaks_of_active_examples", "the attribution names unit"),
+    AttributesWithoutLags: ("attribution_speaks_of_active_examples", "the attribution is (2, 8, 6)"),
+    AttributesNaN: ("attribution_speaks_of_active_examples", "not finite for active latents"),
 }
 SOUND = {"silent_unit_and_empty_trial_do_not_crash", "one_unit_one_latent_one_instance_work"}
 ALSO = {
@@ -373,7 +415,11 @@ ALSO = {
         "reconstruction_covers_every_row_once",
     },
     BelowZero: SOUND,
-    LosesTheLastBin: {"examples_do_not_depend_on_each_other", "reconstruction_covers_every_row_once"},
+    LosesTheLastBin: {
+        "examples_do_not_depend_on_each_other",
+        "reconstruction_covers_every_row_once",
+        "attribution_speaks_of_active_examples",
+    },
 }
 
 

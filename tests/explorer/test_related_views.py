@@ -120,6 +120,7 @@ def test_moments_show_activation_and_behaviour_around_them(reach_run: Run, selec
     tile.done({"kind": "click", "panel": "0", "item": None})
     (asked,) = explorer.asked
     assert asked["page"] == "session"
+    assert asked["session"] == f"reach-{1 + int(reach_run.counts.session_of_bin[at])}"
     low, high = asked["window_s"]
     assert low < reach_run.counts.start_s[at] < high
 

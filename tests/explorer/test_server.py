@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from nldisco_explorer.access import PASSWORD_VARIABLE, Access, ServeError, allowed_hosts, read_access
+from nldisco_explorer.access import PASSWORD_VARIABLE, Access, ServeError, allowed_hosts, read_access, require_access
 
 from nldisco_core.runs import Run
 
@@ -203,24 +203,26 @@ def test_serving_twice_gives_two_keys(written_run: Run, open_house: Served) -> N
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.4", "example.org"])
 def test_public_address_asks_for_access_and_for_origins(address: str) -> None:
     with pytest.raises(ServeError, match="--allow-origin"):
-        allowed_hosts(address, 5006, [], has_access=True)
+        require_access(address, [], has_access=True)
     with pytest.raises(ServeError, match="--auth"):
-        allowed_hosts(address, 5006, ["lab.example.org:5006"], has_access=False)
-    allowed = allowed_hosts(address, 5006, ["https://lab.example.org"], has_access=True)
+        require_access(address, ["lab.example.org:5006"], has_access=False)
+    require_access(address, ["https://lab.example.org"], has_access=True)
+    allowed = allowed_hosts(address, 5006, ["https://lab.example.org"])
     assert "lab.example.org:80" in allowed
     assert f"{address}:5006" not in allowed
 
 
 def test_foreign_origin_needs_access_and_one_of_this_machine_does_not() -> None:
     with pytest.raises(ServeError, match="--auth"):
-        allowed_hosts("127.0.0.1", 5006, ["lab.example.org"], has_access=False)
-    assert "localhost:9000" in allowed_hosts("127.0.0.1", 5006, ["localhost:9000"], has_access=False)
+        require_access("127.0.0.1", ["lab.example.org"], has_access=False)
+    require_access("127.0.0.1", ["localhost:9000"], has_access=False)
+    assert "localhost:9000" in allowed_hosts("127.0.0.1", 5006, ["localhost:9000"])
 
 
 @pytest.mark.parametrize("origin", ["*", "*.example.org", "lab.example.org/path", "", "http://", "[::1]:5006"])
 def test_strange_origins_are_refused(origin: str) -> None:
     with pytest.raises(ServeError, match="expected a name"):
-        allowed_hosts("127.0.0.1", 5006, [origin], has_access=True)
+        require_access("127.0.0.1", [origin], has_access=True)
 
 
 def test_password_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nldisco_explorer.decimation import Pyramid, columns, decimated, stretches
 from nldisco_explorer.drawing.payload import unpacked
+from nldisco_explorer.links import place_of, query_of, start_place
 from nldisco_explorer.readings import readings
 from nldisco_explorer.timeline import session_times
 from nldisco_explorer.views.session import SessionTimeline, bouts
@@ -172,6 +173,11 @@ def test_window_stays_inside_the_session_and_is_never_too_short(host: Host, reac
 def test_second_session_has_its_own_bins(host: Host, reach_run: Run) -> None:
     host.select(window_s=(0.0, 5.0))
     host.tile._session.value = 1
+    assert host.selection.session == "reach-2"
+    assert host.selection.window_s is None
+    assert np.nanmax(panels(host)["activation"]["layers"][2]["arrays"]["y"]) > 0
+    host.select(window_s=(0.0, 5.0))
+    assert host.tile._index == 1
     session = reach_run.counts.sessions[1]
     image = next(layer for layer in panels(host)["population"]["layers"] if layer["kind"] == "image")
     drawn = image["arrays"]["image"].reshape(image["shape"])
@@ -209,3 +215,13 @@ def test_halves_of_a_signed_code_are_drawn_above_zero(reach_run: Run) -> None:
         line = found["activation"]["layers"][2]["arrays"]["y"]
         assert np.nanmin(line) == 0
         assert np.nanmax(line) > 0
+
+
+def test_link_holds_session_and_window(reach_run: Run) -> None:
+    reads = readings(reach_run)
+    start = start_place(reads)
+    moved = replace(start, selection=replace(start.selection, session="reach-2", window_s=(3.5, 9.0)))
+    assert place_of(query_of(moved), reads) == (moved, [])
+    place, complaints = place_of("?session=reach-3", reads)
+    assert place == start
+    assert "reach-2" in complaints[0]

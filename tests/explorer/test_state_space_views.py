@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nldisco_explorer.drawing.payload import unpacked
+from nldisco_explorer.host import Offered, Tile
 from nldisco_explorer.plugin import nldisco_views
 from nldisco_explorer.readings import readings
 from nldisco_explorer.state_space import flow_field, is_dense, space3
@@ -122,3 +123,22 @@ def test_sparse_code_is_read_latent_by_latent(reach_run: Run, selection: Selecti
     tile.show(selection)
     assert tile.applies
     assert len(tile.drawing.panels) == 5
+
+
+class Explorer:
+    """An explorer that does nothing."""
+
+    def __init__(self, run: Run) -> None:
+        self.runs = {run.name: run}
+
+
+def test_tile_that_has_nothing_to_say_is_hidden_and_comes_back(reach_run: Run, selection: Selection) -> None:
+    sparse = replace(selection, model="model", sign=0)
+    explorer: Any = Explorer(reach_run)
+    for name, shown, hidden in (("family", sparse, selection), ("state-space", selection, sparse)):
+        tile = Tile(Offered(registry().listed("view", name)), reach_run, explorer)
+        visible = []
+        for each in (shown, hidden, shown):
+            tile.show(each)
+            visible.append(tile.panel.visible)
+        assert visible == [True, False, True]

@@ -467,6 +467,10 @@ const LAYERS = {
   },
   legend(context, view, layer, array, theme) {
     let {x} = view.box, y = view.box.y + 8
+    if (layer.title) {
+      text(context, theme, layer.title, x, y + 1, {size: 12, base: "middle", most: 170})
+      x += Math.min(context.measureText(layer.title).width, 170) + 14
+    }
     layer.names.forEach((name, i) => {
       context.font = `400 12px ${theme.font}`
       const wide = Math.min(context.measureText(name).width, 190) + 32

@@ -50,13 +50,13 @@ CANVAS_THEMES: dict[str, Any] = {
     "light": _theme(
         "light",
         ink=("#ffffff", "#8fbfe2", "#2b86c5", "#0b3d66"),
-        sequence=Viridis256[8:224:8],
+        sequence=Viridis256[8:200:8],
         diverging=("#8a3f00", "#d98a3d", "#ffffff", "#5aa3d6", "#0d4f86"),
     ),
     "dark": _theme(
         "dark",
         ink=("#181d23", "#1f5f91", "#4da3e0", "#d6ecff"),
-        sequence=Viridis256[64::8],
+        sequence=Viridis256[72::8],
         diverging=("#ffb066", "#b8661a", "#181d23", "#2b7bb8", "#8fd0ff"),
     ),
 }

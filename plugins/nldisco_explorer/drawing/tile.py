@@ -33,7 +33,10 @@ class CanvasTile:
     ----------
     panel : what Panel draws
     drawing : what is drawn now, None before the first selection
+    applies : whether it has anything to say of the selection that was shown last; its tile is hidden where it has not
     """
+
+    applies = True
 
     def __init__(self, *controls: Any) -> None:
         self._canvas = Canvas(done=self.done)

@@ -147,13 +147,14 @@ class _CompareTile(CanvasTile):
         if key in made:
             self._take(key, made[key])
             return
+        self.table.visible = False
         self.say("Latents are being matched …")
         beside(lambda: pairing(one, other), lambda found: self._take(key, found), self._failed)
 
     def _take(self, key: tuple[Any, ...], found: Pairing) -> None:
         _kept.setdefault(self._reads, {})[key] = found
         if key == self._wanted:
-            self._found, self._drawn = found, key
+            self._found, self._drawn, self.table.visible = found, key, True
             self._draw()
 
     def _failed(self, why: BaseException) -> None:

@@ -61,7 +61,7 @@ class ExampleMoments:
 class _MomentsTile(CanvasTile):
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
-        self._windows: list[tuple[float, float]] = []
+        self._windows: list[tuple[str, float, float]] = []
         super().__init__()
 
     def show(self, selection: Selection) -> None:
@@ -79,10 +79,11 @@ class _MomentsTile(CanvasTile):
         panels: list[Panel] = []
         self._windows = []
         for column, row in enumerate(at):
-            time = session_times(reads, int(counts.session_of_bin[row]))
+            index = int(counts.session_of_bin[row])
+            time, session = session_times(reads, index), counts.sessions[index]
             middle = float(time.start_s[row - time.rows.start])
             window = (middle - half * counts.bin_s, middle + (half + 1) * counts.bin_s)
-            self._windows.append(window)
+            self._windows.append((session.session_id, *window))
             inside = time.inside(*window)
             rows = np.arange(inside.start, inside.stop) + time.rows.start
             since = time.start_s[inside] - middle
@@ -105,8 +106,8 @@ class _MomentsTile(CanvasTile):
     def done(self, what: Mapping[str, Any]) -> None:
         """Go to the moment in the session."""
         if what.get("kind") == "click" and str(what.get("panel", "")).isdigit():
-            low, high = self._windows[int(what["panel"])]
-            self.select(window_s=(round(low, 3), round(high, 3)), page="session")
+            session, low, high = self._windows[int(what["panel"])]
+            self.select(session=session, window_s=(round(low, 3), round(high, 3)), page="session")
 
 
 def _activation(since: NDArray[Any], values: NDArray[Any], top: float, title: str, column: int, last: bool) -> Panel:

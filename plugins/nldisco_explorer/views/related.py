@@ -138,8 +138,6 @@ class Family:
 
 
 class _FamilyTile(_RelatedTile):
-    applies = True
-
     def show(self, selection: Selection) -> None:
         """Draw parents above, the latent in the middle, children below."""
         n_levels = self._reads.space(selection.model).n_levels

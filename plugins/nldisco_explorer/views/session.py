@@ -60,10 +60,10 @@ class _SessionTile(CanvasTile):
         self._selection: Selection | None = None
         sessions = reads.run.counts.sessions
         self._window = (0.0, WINDOW_S)
-        self._index = 0
+        self._index, self._ids = 0, [each.session_id for each in sessions]
         self._session = pmui.Select(
             label="session",
-            options={each.session_id: i for i, each in enumerate(sessions)},
+            options={name: i for i, name in enumerate(self._ids)},
             size="small",
             width=190,
             margin=0,
@@ -96,8 +96,11 @@ class _SessionTile(CanvasTile):
         before, self._selection = self._selection, selection
         if before is None:
             self._fill_variables(selection)
+        if selection.session in self._ids:
+            self._index = self._ids.index(selection.session)
         if selection.window_s is None:
-            self._index, start_s = self._busiest(selection)
+            only = None if selection.session is None else self._index
+            self._index, start_s = self._busiest(selection, only)
             self._window = self._clipped(start_s, start_s + WINDOW_S)
         else:
             self._window = self._clipped(*selection.window_s)
@@ -138,7 +141,8 @@ class _SessionTile(CanvasTile):
     def _move(self, low: float, high: float) -> None:
         window = self._clipped(low, high)
         if self._explorer is not None:
-            self.select(window_s=(round(window[0], 4), round(window[1], 4)))
+            session = self._ids[self._index] if len(self._ids) > 1 else None
+            self.select(session=session, window_s=(round(window[0], 4), round(window[1], 4)))
         else:
             self._window = window
             self._redraw()
@@ -149,9 +153,7 @@ class _SessionTile(CanvasTile):
 
     def _turn_to(self, index: int) -> None:
         if not self._filling and index != self._index:
-            self._index = index
-            time = self._time
-            self._move(time.low_s, time.low_s + self._window[1] - self._window[0])
+            self.select(session=self._ids[index], window_s=None)
 
     def _fill_variables(self, selection: Selection) -> None:
         names = self._reads.variables()
@@ -175,12 +177,12 @@ class _SessionTile(CanvasTile):
         rows, mine = self._reads.activations(self._whole(self._selection)).rows, self._time.rows
         return bouts(rows[(rows >= mine.start) & (rows < mine.stop)] - mine.start, self._time.start_s)
 
-    def _busiest(self, selection: Selection) -> tuple[int, float]:
-        """Session and start (s) of the window that holds most activation."""
+    def _busiest(self, selection: Selection, only: int | None) -> tuple[int, float]:
+        """Session, of all or of one, and start (s) of the window that holds most activation."""
         active = self._reads.activations(selection)
         offsets = self._reads.run.counts.row_offsets
-        best, found = -1.0, (0, session_times(self._reads, 0).low_s)
-        for index in range(len(offsets) - 1):
+        best, found = -1.0, (only or 0, session_times(self._reads, only or 0).low_s)
+        for index in range(len(offsets) - 1) if only is None else (only,):
             mine = slice(*np.searchsorted(active.rows, offsets[index : index + 2]))
             times = session_times(self._reads, index).start_s[active.rows[mine] - offsets[index]]
             if len(times):

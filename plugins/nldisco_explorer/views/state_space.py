@@ -40,8 +40,6 @@ class StateSpace:
 
 
 class _SpaceTile(CanvasTile):
-    applies = True
-
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self._selection: Selection | None = None

@@ -75,7 +75,7 @@ def trial_drawing(reads: Readings, selection: Selection, events: list[Aligned], 
         panels.append(_curves(each, of_event, groups, colours, (low, high), column))
     names = [groups.labels[code] for code in colours]
     if len(groups.labels) > 1:
-        panels.append(_legend(names, list(colours.values()), len(having)))
+        panels.append(_legend(spoken(selection.by or ""), names, list(colours.values()), len(having)))
     return Drawing(
         panels=tuple(panels),
         summary=_summary(reads, selection, having[0], means[0], groups),
@@ -163,9 +163,10 @@ def _curves(
 ) -> Panel:
     half = float(each.times_s[1] - each.times_s[0]) / 2
     bands, lines = [], []
+    alpha = 0.24 if len(means) <= 2 else 0.15 if len(means) <= 4 else 0.08
     for code, (mean, low, high) in means.items():
         colour = colours.get(code, "neutral")
-        bands.append(Layer("band", {"x": each.times_s, "low": low, "high": high}, colour=colour, alpha=0.22))
+        bands.append(Layer("band", {"x": each.times_s, "low": low, "high": high}, colour=colour, alpha=alpha))
         lines.append(Layer("line", {"x": each.times_s, "y": mean}, colour=colour, width=2, name=groups.labels[code]))
     return Panel(
         id="means",
@@ -184,14 +185,14 @@ def _curves(
     )
 
 
-def _legend(names: list[str], colours: list[int], span: int) -> Panel:
+def _legend(title: str, names: list[str], colours: list[int], span: int) -> Panel:
     flat = Axis(low=0, high=1, shown=False)
     return Panel(
         x=flat,
         y=flat,
         span=span,
         margins=(2, 14, 2, 58),
-        layers=(Layer("legend", names=names, colours=colours),),
+        layers=(Layer("legend", title=title, names=names, colours=colours),),
         grid=False,
         frame=False,
     )

@@ -1,0 +1,128 @@
+"""What a person sees where something is missing: each state says what it is and what to do; screenshots of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+BENCHMARK: dict[str, Any] = runpy.run_path(str(ROOT / "benchmarks" / "explorer.py"))
+WRITTEN: dict[str, Any] = runpy.run_path(str(ROOT / "tests" / "explorer" / "written_run.py"))
+HEADING = ".page-latent section h2"
+TEXT = """root => {
+  const words = node => node.nodeType == Node.TEXT_NODE ? node.textContent
+    : ["STYLE", "SCRIPT"].includes(node.tagName) ? ""
+    : [...(node.shadowRoot ?? node).childNodes].map(words).join(" ")
+  return words(root)
+}"""
+WHOLE, BARE = "2026-03-01T10-22-05_whole_matryoshka-sae_7f3a", "2026-03-02T10-22-05_bare_matryoshka-sae_7f3b"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run, and one without mappings, position and trials."""
+    folder = tmp_path_factory.mktemp("states")
+    WRITTEN["write_run"](folder / WHOLE)
+    WRITTEN["write_run"](folder / BARE, mapped=False)
+    about = folder / BARE / "binned" / "binned.json"
+    content = json.loads(about.read_text())
+    for session in content["sessions"]:
+        session["covariates"] = [each for each in session["covariates"] if each["kind"] != "position"]
+    about.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path) -> Iterator[Any]:
+    with BENCHMARK["served"](runs) as made:
+        yield made
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    made = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    yield made
+    made.close()
+
+
+def show(page: Page, url: str, waiting_for: str = HEADING) -> None:
+    page.goto(url)
+    page.locator(waiting_for).first.wait_for(timeout=90_000)
+    page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
+
+
+def words(page: Page, selector: str) -> str:
+    return str(page.locator(selector).first.evaluate(TEXT))
+
+
+def keep(page: Page, name: str) -> None:
+    """Screenshots in both themes."""
+    page.wait_for_timeout(600)
+    page.screenshot(path=SCREENSHOTS / f"{name}-light.png")
+    page.get_by_role("button", name="Toggle theme").click()
+    page.wait_for_timeout(900)
+    page.screenshot(path=SCREENSHOTS / f"{name}-dark.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "said"),
+    [
+        ("dead", "latent=47", "dead: never active in these bins"),
+        ("dense", "latent=46", "active in over half the time"),
+        ("too-little-support", "latent=4", "too little support"),
+    ],
+)
+def test_latent_that_says_little_is_marked(page: Page, server: Any, name: str, query: str, said: str) -> None:
+    show(page, f"{server.url}?run={WHOLE}&variable=heading&{query}")
+    assert said in words(page, ".page-latent section")
+    keep(page, f"state-{name}")
+
+
+def test_run_without_mappings_position_and_trials_says_so_and_lists_its_latents(page: Page, server: Any) -> None:
+    show(page, f"{server.url}?run={BARE}")
+    text = words(page, ".page-latent")
+    assert "nldisco map" in text
+    assert "48 of 48 latents" in text
+    page.get_by_text("Not shown for this run").scroll_into_view_if_needed(timeout=60_000)
+    text = words(page, ".page-latent")
+    assert "this run has no position" in text
+    assert "without a table of trials" in text
+    keep(page, "state-nothing-mapped")
+
+
+def test_page_without_any_view_says_why(page: Page, server: Any) -> None:
+    show(page, f"{server.url}?run={BARE}&page=mappings", ".page-mappings")
+    page.get_by_text("Not shown for this run").wait_for(timeout=60_000)
+    keep(page, "state-empty-page")
+
+
+def test_changed_run_is_spoken_of_once_and_what_is_drawn_stays(page: Page, server: Any, runs: Path) -> None:
+    show(page, f"{server.url}?run={WHOLE}&latent=3")
+    page.wait_for_timeout(2500)
+    os.utime(runs / WHOLE / "run.json")
+    page.keyboard.press("j")
+    page.locator(".alert", has_text="The run on disk has changed").wait_for(timeout=30_000)
+    assert "Reload the page" in words(page, ".alert")
+    keep(page, "state-changed")
+
+
+def test_lost_server_is_a_banner_and_what_is_drawn_stays(page: Page, runs: Path) -> None:
+    with BENCHMARK["served"](runs) as lost:
+        show(page, f"{lost.url}?run={WHOLE}&latent=3")
+        heading = page.locator(HEADING).inner_text()
+        os.kill(lost.pid, signal.SIGKILL)
+        page.get_by_role("alert").filter(has_text="The server does not answer").wait_for(timeout=30_000)
+    assert page.locator(HEADING).inner_text() == heading
+    assert page.get_by_role("button", name="Reload").is_visible()
+    page.screenshot(path=SCREENSHOTS / "state-server-gone.png")

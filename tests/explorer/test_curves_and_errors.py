@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from nldisco_explorer.readings import readings
+from nldisco_explorer.trials import Trials
+from nldisco_explorer.views.activity import mean_and_error
+
+from nldisco_core.binned import Binned, BinnedSession, Covariate
+from nldisco_core.condition_curves import Visits, blocks_of, cut
+from nldisco_core.runs import Run
+
+
+def variable(values: np.ndarray, **fields: object) -> Covariate:
+    return Covariate(**({"name": "x", "values": values, "kind": "discrete", "categories": ("a", "b", "c")} | fields))
+
+
+def visits_of(codes: np.ndarray, mask: np.ndarray, n_blocks: int = 50) -> Visits:
+    blocks = (np.arange(len(codes)) * n_blocks // len(codes)).astype(np.int32)
+    return Visits(cut(variable(codes.astype(float))), mask=mask, blocks=blocks, bin_s=0.1)
+
+
+def test_means_of_a_latent_and_of_a_signal_are_those_of_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    codes, mask = rng.integers(0, 3, 4000), rng.random(4000) < 0.7
+    trace = np.where(rng.random(4000) < 0.2, rng.gamma(2, 1, 4000), 0.0)
+    visits, rows = visits_of(codes, mask), np.flatnonzero(trace)
+    expected = [trace[mask & (codes == code)].mean() for code in range(3)]
+    np.testing.assert_allclose(visits.of_latent(rows, trace[rows]).mean, expected)
+    np.testing.assert_allclose(visits.of_signal(trace).mean, expected)
+    np.testing.assert_allclose(
+        visits.of_signal(trace).occupancy_s, [0.1 * (mask & (codes == code)).sum() for code in range(3)]
+    )
+
+
+def test_interval_is_that_of_a_loop_over_resampled_blocks() -> None:
+    rng = np.random.default_rng(1)
+    codes = np.repeat(rng.integers(0, 3, 200), 20)
+    signal = np.repeat(rng.normal(0, 1, 50), 80) + rng.normal(0, 0.3, 4000)
+    found = visits_of(codes, np.ones(4000, dtype=bool)).of_signal(signal)
+    blocks = np.arange(4000) // 80
+    means = []
+    for _ in range(400):
+        rows = np.concatenate([np.flatnonzero(blocks == block) for block in rng.integers(0, 50, 50)])
+        means.append([signal[rows][codes[rows] == code].mean() for code in range(3)])
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose(found.high - found.low, high - low, rtol=0.3)
+    assert (found.low < found.mean).all()
+    assert (found.mean < found.high).all()
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    covered = []
+    for _ in range(60):
+        signal = np.repeat(rng.normal(0, 1, 100), 20)
+        codes = np.tile([0, 1, 2, 0], 500)
+        found = visits_of(codes, np.ones(2000, dtype=bool), n_blocks=100).of_signal(signal)
+        covered.append((found.low[0] <= 0) & (found.high[0] >= 0))
+    assert 0.85 <= np.mean(covered) <= 1.0
+
+
+def test_condition_never_visited_is_unknown() -> None:
+    codes = np.tile([0, 1, 2], 200)
+    found = visits_of(codes, codes < 2).of_signal(np.ones(600))
+    assert np.isnan([found.mean[2], found.low[2], found.high[2]]).all()
+    assert found.occupancy_s[2] == 0
+
+
+def test_blocks_never_span_two_sessions() -> None:
+    sessions = tuple(
+        BinnedSession(
+            session_id=f"s{n}",
+            activity=np.zeros((n, 1), dtype=np.uint8),
+            units=pd.DataFrame({"id": ["u"]}),
+            start_ns=np.arange(n) * 50_000_000,
+            trial=np.full(n, -1, dtype=np.int32),
+            split=np.zeros(n, dtype=np.int8),
+        )
+        for n in (1000, 700)
+    )
+    data = Binned(sessions=sessions, bin_s=0.05, activity_kind="counts")
+    blocks = blocks_of(data)
+    assert set(blocks[:1000]).isdisjoint(blocks[1000:])
+    assert np.bincount(blocks).max() * 0.05 == pytest.approx(10)
+
+
+def test_error_over_visits_is_that_of_visits_and_not_of_bins() -> None:
+    rng = np.random.default_rng(3)
+    errors, means = [], []
+    rows = np.concatenate([np.arange(10) + 40 * visit for visit in range(100)])
+    for _ in range(100):
+        activity = np.zeros((4000, 1), dtype=np.float32)
+        activity[rows, 0] = np.repeat(rng.normal(0, 1, 100), 10)
+        mean, error = mean_and_error(activity, rows)
+        means.append(mean[0])
+        errors.append(error[0])
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.25)
+    assert np.mean(errors) == pytest.approx(0.1, rel=0.1)
+
+
+def test_mean_when_active_of_nothing_is_unknown() -> None:
+    activity = np.ones((10, 2), dtype=np.float32)
+    assert np.isnan(mean_and_error(activity, np.empty(0, dtype=np.int64))).all()
+    mean, error = mean_and_error(activity, np.array([3, 4]))
+    assert mean.tolist() == [1, 1]
+    assert np.isnan(error).all()
+
+
+def test_run_without_trials_has_no_events(written_run: Run) -> None:
+    trials = Trials(written_run.counts)
+    assert (trials.events, trials.groupings, len(trials.frame)) == ((), (), 0)
+    assert readings(written_run).groupings == ("light",)
