@@ -60,7 +60,7 @@ async def entered(browser: Browser, url: str, errors: list[str]) -> Page:
     page = await context.new_page()
     page.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    await page.goto(url)
+    await page.goto(url, timeout=180_000)
     await page.locator(".page-latent section h2").first.wait_for(timeout=180_000)
     await page.wait_for_function(
         "() => { const s = watched(); return s.last && s.now - s.last > 300 }", timeout=180_000

@@ -15,7 +15,7 @@ from nldisco_core.errors import DataError, IncompatibleData
 from nldisco_core.latents import LatentSpace
 from nldisco_core.tuning import rectified, rectified_columns
 
-__all__ = ["Columns", "independent_stretches"]
+__all__ = ["Columns", "independent_stretches", "lacking"]
 
 STRETCH_S = 10.0
 
@@ -78,6 +78,14 @@ class Columns:
         keys = pd.MultiIndex.from_arrays([instance, self.latent[column], self.sign[column]])
         rows = pd.MultiIndex.from_arrays([table[name].astype("int64") for name in ("instance", "latent", "sign")])
         return np.asarray(keys.get_indexer(rows), dtype=np.int64)
+
+
+def lacking(data: Binned, names: Iterable[str]) -> list[str]:
+    """Notes on variables that some sessions do not have."""
+    without = {
+        name: [session.session_id for session in data.sessions if name not in session.covariates] for name in names
+    }
+    return [f"{name}: not in session {', '.join(of)}, whose bins do not count" for name, of in without.items() if of]
 
 
 def independent_stretches(data: Binned) -> NDArray[np.int32]:

@@ -62,10 +62,11 @@ def with_q(table: pd.DataFrame, *, split: str, n_shifts: int) -> tuple[pd.DataFr
     """
     if table.empty:
         return table, []
+    table = table.assign(chosen=table["chosen"].astype("boolean"))
     tested = (
         table["condition"].isna() & (table["split"] == split) & table["supported"].astype(bool) & table["p"].notna()
     )
-    family = tested & table["chosen"].astype("boolean").fillna(False).astype(bool)
+    family = tested & table["chosen"].fillna(False).astype(bool)
     q = table.loc[family].groupby("instance")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
     notes = []
     if tested.any():

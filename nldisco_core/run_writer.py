@@ -157,7 +157,7 @@ class RunWriter:
 
     def write_mapping_table(self, part: str, mapper: str, table: pd.DataFrame) -> None:
         """Put a table in the place of the one that `write_mapping` wrote."""
-        write_table(self.part_folder(part) / "mappings" / mapper / "table.parquet", table)
+        table.to_parquet(self.part_folder(part) / "mappings" / mapper / "table.parquet", index=False)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write ``metrics``, ``unit_metrics`` or a further table of the run."""

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nldisco_core.binned import Binned
+from nldisco_core.columns import lacking
 from nldisco_core.errors import DataError, IncompatibleData
 from nldisco_core.latents import Latents
 from nldisco_core.mapping import MapperResult, mapping_table
@@ -68,9 +69,9 @@ class Decoding:
             )
         features = [Features(space, instance) for instance in range(space.n_instances)]
         rows: list[dict[str, Any]] = []
-        notes: list[str] = []
-        arrays: dict[str, NDArray[np.float64]] = {}
         names = data.covariate_names if self.config.variables is None else self.config.variables
+        notes = lacking(data, names)
+        arrays: dict[str, NDArray[np.float64]] = {}
         for covariate in (part for name in names for part in one_per_channel(data.covariate(name))):
             try:
                 task = Task.of(covariate, space, data, self.config, seed)
@@ -84,6 +85,7 @@ class Decoding:
                 notes.extend(f"{covariate.name}, instance {instance}: {note}" for note in missed)
             arrays |= {f"{covariate.name}/{key}": values for key, values in _arrays(task, features).items()}
         table = pd.DataFrame(rows, columns=_COLUMNS).assign(label_use=space.label_use)
+        table["chosen_latents"] = table["chosen_latents"].astype("string")
         return MapperResult(table=mapping_table(table.to_dict("series")), arrays=arrays, notes=tuple(notes))
 
 

@@ -38,7 +38,7 @@ class Access:
     ----------
     password : everybody's, None where a provider is asked
     provider : name of the OAuth provider, with Panel's own settings (``PANEL_OAUTH_KEY``, ``PANEL_OAUTH_SECRET``, …)
-    users : names that the provider must give, nobody else comes in
+    users : names of those who come in; empty for everybody who knows the password
     """
 
     password: str | None = None

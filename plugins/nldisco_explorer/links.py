@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count, groupby
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -58,6 +59,7 @@ def _spans(numbers: Iterable[int]) -> str:
     return ",".join(f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in stretches)
 
 
+@lru_cache(maxsize=16)
 def start_place(reads: Readings) -> Place:
     """Where a session starts without a link: the best supported latent of the first mapping."""
     mapper = next(iter(reads.mappers), None)
@@ -79,7 +81,12 @@ def start_place(reads: Readings) -> Place:
 
 
 def place_of(
-    query: str, reads: Readings, *, pages: Collection[str] = tuple(PAGES), runs: Collection[str] = ()
+    query: str,
+    reads: Readings,
+    *,
+    pages: Collection[str] = tuple(PAGES),
+    runs: Collection[str] = (),
+    instead: Selection | None = None,
 ) -> tuple[Place, list[str]]:
     """The place a query names and what was wrong with it; a bad value leaves its default.
 
@@ -89,9 +96,10 @@ def place_of(
     reads : the run that the query's own ``run`` was resolved to
     pages : names of the pages there are
     runs : names of the runs that can be compared with
+    instead : what stands in for bad values and for what is left out; None for where a session starts
     """
     given = _Given(dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True)))
-    start = start_place(reads).selection
+    start = instead or start_place(reads).selection
     model = given.choice("model", "model of this run", reads.models, "model")
     mapper = given.choice("mapper", "mapper", reads.mappers, start.mapper)
     variable = given.choice("variable", "variable", reads.mapped_variables(mapper), start.variable)

@@ -91,7 +91,7 @@ def open_server(
         secret_key=secrets.token_urlsafe(32),
         **(access.server_options() if access is not None else {}),
     )
-    if access is not None and access.provider is not None:
+    if access is not None and access.users:
         pn.config.authorize_callback = lambda user: pn.state.user in access.users
     server._tornado.default_router.rules[:0] = refusals(allowed)
     return server

@@ -160,7 +160,7 @@ class Shell:
         """Change fields of the selection and, where one is named, the page; what does not fit is complained of."""
         place = self.live.place
         asked = Place(selection=replace(place.selection, **changes), page=page or place.page)
-        self._follow(query_of(asked), "This could not be shown as asked.")
+        self._follow(query_of(asked), "This could not be shown as asked.", instead=place.selection)
 
     def _open(self, query: str) -> None:
         """Show the run that a query names, at the place that it names."""
@@ -212,7 +212,8 @@ class Shell:
         if kind == "step":
             self._step(int(what["by"]))
         elif kind == "latent":
-            self._follow(query_of(self.live.place) + f"&{urlencode({'latent': what['number']})}", "There is none such.")
+            asked = f"{query_of(self.live.place)}&{urlencode({'latent': what['number']})}"
+            self._follow(asked, "There is none such.", instead=selection)
         elif kind == "pin" and selection.latent is not None:
             others = tuple(each for each in selection.pinned if each != selection.latent)
             pinned = others if selection.latent in selection.pinned else (*others, selection.latent)
@@ -241,7 +242,9 @@ class Shell:
         for page in self._pages.values():
             page.mark_row()
 
-    def _follow(self, query: str, failed: str = "This link could not be followed in full.") -> None:
+    def _follow(
+        self, query: str, failed: str = "This link could not be followed in full.", instead: Selection | None = None
+    ) -> None:
         """Go where a query leads: the URL changed by itself (back, forward or typed), or a view asked for it."""
         if query == query_of(self.live.place):
             return
@@ -249,7 +252,7 @@ class Shell:
         if name != self.live.selection.run:
             self._open(query)
             return
-        place, more = place_of(query, self._reads, pages=self._titles, runs=self._runs)
+        place, more = place_of(query, self._reads, pages=self._titles, runs=self._runs, instead=instead)
         self._complain([*complaints, *more], failed)
         self.live.go(place)
 

@@ -198,22 +198,23 @@ class RankedTable:
         rows = self._rows
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
         self._marked = [int(at[0])] if len(at) else []
+        self._turn_page()
         if self._marking:
-            self._show_mark()
+            self.table.selection = self._marked
 
-    def _show_mark(self) -> None:
-        """Mark the row, on the page of the table that holds it."""
+    def _turn_page(self) -> None:
+        """Show the page of the table that holds the marked row."""
         if self._marked and KEY in self.table.value:
             keys = self.table.current_view[KEY].to_numpy()
             at = np.flatnonzero(keys == self.table.value[KEY].iloc[self._marked[0]])
-            if len(at) and self.table.page != at[0] // self.table.page_size + 1:
-                self.table.page = int(at[0]) // self.table.page_size + 1
-        self.table.selection = self._marked
+            page = int(at[0]) // self.table.page_size + 1 if len(at) else self.table.page
+            if page != self.table.page:
+                self.table.page = page
 
     def mark_row(self) -> None:
         """Mark the selected row, and do so from now on."""
         self._marking = True
-        self._show_mark()
+        self.table.selection = self._marked
 
     def _fill_pickers(self, place: Place) -> None:
         reads, selection = self._reads, place.selection

@@ -41,7 +41,7 @@ class SessionTime:
 
     def __init__(self, reads: Readings, index: int) -> None:
         data = reads.run.counts
-        self._reads, self._session = reads, data.sessions[index]
+        self._session = data.sessions[index]
         self._kind, self.bin_s = data.activity_kind, data.bin_s
         self.rows = slice(int(data.row_offsets[index]), int(data.row_offsets[index + 1]))
         self.start_ns = self._session.start_ns
@@ -53,6 +53,8 @@ class SessionTime:
         region = self._session.units.get("region")
         self._regions = np.full(len(self._session.units), "") if region is None else region.fillna("").to_numpy(str)
         self._order = np.argsort(self._regions, kind="stable")
+        ids = self._session.units["id"].astype(str).to_numpy()
+        self._row_names = [f"unit {ids[i]} {self._regions[i]}".strip() for i in self._order]
 
     def inside(self, low_s: float, high_s: float) -> slice:
         """Bins of the session that overlap a window."""
@@ -220,10 +222,7 @@ class SessionTime:
                 bottom=bottom * per_s,
                 top=top * per_s,
                 name="value" if self._kind == "continuous" else "rate (Hz)",
-                rows=[
-                    f"unit {self._session.units['id'].iloc[unit]} {region}".strip()
-                    for unit, region in zip(self._order, regions, strict=True)
-                ],
+                rows=self._row_names,
             ),
             Layer(
                 "stripes",

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from nldisco_core.binned import NO_TRIAL, Binned, Covariate
 from nldisco_core.comparison import every_variable, with_comparison
-from nldisco_core.confounds import Part
-from nldisco_core.discoveries import N_CHOOSING, stands_out, with_q
+from nldisco_core.discoveries import with_q
 from nldisco_core.latents import Latents, LatentSpace
 from nldisco_core.mapping import MapperResult, mapping_table
-from nldisco_core.nulls import Null, choose_null, null_distribution, p_values
 from nldisco_core.relations import copy_or_composite
 from nldisco_core.tuning import (
     Conditions,
@@ -25,9 +23,10 @@ from nldisco_core.tuning import (
     preferred_direction,
     resultant_length,
 )
+from nldisco_selectivity.chance import tested
 from nldisco_selectivity.config import SelectivityConfig
 from nldisco_selectivity.intervals import bootstrap_intervals
-from nldisco_selectivity.scores import Scores, large_enough, max_mcc, score
+from nldisco_selectivity.scores import Scores, large_enough, score
 from nldisco_selectivity.task import Task, Variable, variables_of
 
 __all__ = ["Selectivity"]
@@ -101,8 +100,8 @@ class Selectivity:
             notes += explained
         table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
         arrays = {f"{name}/{key}": values for name, of in found.items() for key, values in of.arrays.items()}
-        table, tested = with_q(table, split=config.splits[-1], n_shifts=config.n_shifts)
-        return MapperResult(table=table, arrays=arrays, notes=(*notes, *tested))
+        table, called = with_q(table, split=config.splits[-1], n_shifts=config.n_shifts)
+        return MapperResult(table=table, arrays=arrays, notes=(*notes, *called))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,7 +125,7 @@ def _map_variable(task: Task, variable: Variable, seed: int) -> _Found:
         )
         for split, rows in task.rows.items()
     }
-    test, notes = _test(task, covariate, chosen, scores, seed)
+    test, notes = tested(task, covariate, chosen, scores, seed)
     for split, of_split in scores.items():
         if config.n_bootstrap:
             of_split.by_condition.update(
@@ -144,67 +143,6 @@ def _map_variable(task: Task, variable: Variable, seed: int) -> _Found:
     table["variable"] = pd.array([covariate.name], dtype="string").repeat(len(table))
     table["kind"] = pd.array([covariate.kind], dtype="string").repeat(len(table))
     return _Found(table=table, arrays=_arrays(task, covariate, chosen), notes=notes)
-
-
-def _test(
-    task: Task, covariate: Covariate, chosen: Conditions, scores: Mapping[str, Scores], seed: int
-) -> tuple[dict[str, Any], list[str]]:
-    """Chance of the largest MCC on the last split, all columns at once; NaN, and a note, where the null is refused."""
-    last = task.config.splits[-1]
-    tested = scores[last]
-    null = _null(task, covariate, chosen, task.rows[last], seed)
-    undefined = np.full(len(tested.max_mcc), np.nan)
-    found: dict[str, Any] = {"p": undefined, "null_mean": undefined, "effective_shifts": null.effective_shifts}
-    found["null"] = pd.array([null.name], dtype="string").repeat(len(undefined))
-    found["chosen"] = np.ones(len(undefined), dtype=bool)
-    refusal = null.refusal
-    if chosen.n_conditions < 2:
-        refusal = "it has one value only"
-    elif not large_enough(tested.n_on).any():
-        refusal = "no condition has 5 bins inside and 20 outside on the tested split"
-    if refusal is not None:
-        return found, [f"no p values: {refusal}"]
-    if task.config.n_shifts == 0:
-        return found, []
-    by_chance = _by_chance(task.part(last), chosen, null, task.config.n_shifts)
-    found["p"] = p_values(tested.max_mcc, by_chance)
-    found["null_mean"] = np.where(np.isnan(tested.max_mcc), np.nan, by_chance.mean(axis=0))
-    if task.choosing is not None:
-        found["chosen"] = _chosen(task, task.choosing, covariate, chosen, seed)
-    return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
-
-
-def _chosen(task: Task, part: Part, covariate: Covariate, chosen: Conditions, seed: int) -> NDArray[np.bool_]:
-    """(n_columns,) what stands out on the bins that the choice is made on; all where there is no null for it."""
-    null = _null(task, covariate, chosen, part.rows, seed)
-    if null.refusal is not None:
-        return np.ones(len(part.starts) - 1, dtype=bool)
-    n_draws = min(N_CHOOSING, task.config.n_shifts)
-    codes = np.where(part.rows, chosen.codes, -1)
-    counts = part.counts(codes, chosen.n_conditions)
-    observed = max_mcc(counts, np.bincount(codes[codes >= 0], minlength=chosen.n_conditions))
-    p = p_values(np.where(counts.any(axis=1), observed, np.nan), _by_chance(part, chosen, null, n_draws))
-    return stands_out(p, n_draws=n_draws)
-
-
-def _null(task: Task, covariate: Covariate, chosen: Conditions, rows: NDArray[np.bool_], seed: int) -> Null:
-    """The null that suits the variable, for these bins."""
-    tested = rows & (chosen.codes >= 0)
-    return choose_null(covariate, task.data, usable=task.usable, tested=tested, seed=seed, blocks=task.blocks)
-
-
-def _by_chance(part: Part, chosen: Conditions, null: Null, n_draws: int) -> NDArray[np.float64]:
-    """(n_draws, n_columns) largest MCC on some bins under the null."""
-    return null_distribution(
-        null,
-        max_mcc,
-        n_draws=n_draws,
-        codes=chosen.codes,
-        n_conditions=chosen.n_conditions,
-        tested=part.rows,
-        active_starts=part.starts,
-        active_rows=part.active_rows,
-    )
 
 
 def _condition_rows(task: Task, chosen: Conditions, scores: Mapping[str, Scores]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.autocorrelation import detrended
 from nldisco_core.binned import Binned, Covariate
-from nldisco_core.columns import Columns, independent_stretches
+from nldisco_core.columns import Columns, independent_stretches, lacking
 from nldisco_core.comparison import MAX_CONDITIONS
 from nldisco_core.confounds import Part
 from nldisco_core.discoveries import choosing_rows
@@ -118,11 +118,7 @@ def variables_of(task: Task) -> tuple[list[Variable], list[str]]:
     windows = [around_event(data, event, *window) for event, window in config.windows.items()]
     found: list[Variable] = []
     notes = [f"{name}: less its slow drift through each session" for name in names if name in config.detrend]
-    notes += [
-        f"{name}: not in session {', '.join(lacking)}, whose bins do not count"
-        for name in names
-        if (lacking := [session.session_id for session in data.sessions if name not in session.covariates])
-    ]
+    notes += lacking(data, names)
     for covariate in (*own, *windows):
         try:
             derived = covariate in windows

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.binned import Binned, Covariate
-from nldisco_core.columns import Columns
+from nldisco_core.columns import Columns, lacking
 from nldisco_core.comparison import every_variable, with_comparison
 from nldisco_core.discoveries import N_CHOOSING, choosing_rows, stands_out, with_q
 from nldisco_core.errors import DataError
@@ -72,7 +72,9 @@ class Spatial:
         tables: list[pd.DataFrame] = []
         arrays: dict[str, NDArray[Any]] = {}
         notes = [] if self.config.n_shifts >= 19 else [f"n_shifts is {self.config.n_shifts}: no p can be .05 or less"]
-        for covariate in _variables(data, self.config):
+        variables = list(_variables(data, self.config))
+        notes += lacking(data, [variable.name for variable in variables if variable.name in data.covariate_names])
+        for covariate in variables:
             try:
                 measure = _measure(task, covariate)
             except DataError as error:
@@ -86,9 +88,9 @@ class Spatial:
         table = mapping_table(table.assign(label_use=latents.main.label_use).to_dict("series"))
         if self.config.confounds and tables:
             splits = self.config.splits
-            variables = every_variable(data, task.rows[splits[0]])
+            others = every_variable(data, task.rows[splits[0]])
             mapped = table["variable"].unique()
-            table, explained = with_comparison(table, task, data, variables=variables, mapped=mapped, splits=splits)
+            table, explained = with_comparison(table, task, data, variables=others, mapped=mapped, splits=splits)
             notes += explained
         table, tested = with_q(table, split=self.config.splits[-1], n_shifts=self.config.n_shifts)
         return MapperResult(table=table, arrays=arrays, notes=(*notes, *tested))

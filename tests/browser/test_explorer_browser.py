@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 HEADING = ".page-latent section h2"
+LAST_TILE = re.compile("^Notes$")
 DRAWING = """words => {
   const found = [...Bokeh.documents[0].all_models].filter(m => m.class_name == "Canvas").map(canvas => {
     const bytes = canvas.data.payload, buffer = bytes instanceof ArrayBuffer ? bytes : bytes.buffer.slice(
@@ -61,6 +62,8 @@ class Visit:
     def open(self, query: str = "", waiting_for: str = HEADING) -> None:
         self.page.goto(self.url + query)
         self.page.locator(waiting_for).first.wait_for(timeout=60_000)
+        if waiting_for == HEADING:
+            self.page.locator(".page-latent h3", has_text=LAST_TILE).wait_for(timeout=60_000)
         self.page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
 
     def layers(self, words: str, **style: object) -> list[dict[str, list[float]]]:
@@ -118,7 +121,7 @@ def test_home_shows_a_latent_with_its_evidence_and_plots(visit: Visit) -> None:
     visit.open()
     card = visit.text(".page-latent section")
     assert "Tuned to heading" in card
-    assert "Best control" in card
+    assert "Best of any control" in card
     assert visit.page.locator(".page-latent .tile").count() >= 9
     assert sum(visit.layers("median activation", kind="bars")[0]["top"]) > 5
 
@@ -161,6 +164,7 @@ def test_mappings_page_opens_the_clicked_latent(visit: Visit) -> None:
 
 def test_overview_shows_model_beside_controls_and_the_verdict(visit: Visit) -> None:
     visit.open("?page=overview", ".page-overview table")
+    visit.page.locator(".page-overview p", has_text="2 dead").wait_for()
     text = visit.text(".page-overview")
     for expected in ("matryoshka-sae (this model)", "pca", "random-encoder", "sharply tuned", "2 dead", "9 adn"):
         assert expected in text

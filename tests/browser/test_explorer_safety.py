@@ -98,6 +98,7 @@ def on_latent(page: Page, latent: int) -> None:
 
 def write(page: Page, name: str) -> None:
     """Type a name and save the note."""
+    page.locator(".note-write button").click()
     field = page.locator(".note-name input")
     field.wait_for(timeout=30_000)
     field.fill(name)
@@ -119,6 +120,7 @@ def test_script_in_a_note_is_shown_as_text_everywhere(enter: Callable[..., Page]
     page = enter(f"{url}?latent=3")
     on_latent(page, 3)
     assert "<script>window.owned" in page.locator(HEADING).inner_text()
+    page.locator(".note-write button").click()
     page.locator(".note-name input").wait_for(timeout=30_000)
     assert page.locator(".note-name input").input_value() == HOSTILE
     page.get_by_role("button", name="Mappings", exact=True).first.click()
@@ -173,11 +175,12 @@ def test_read_only_explorer_takes_no_note(enter: Callable[..., Page], folder: Pa
     with serving(folder, "--read-only") as address:
         page = enter(f"{address}?latent=3")
         on_latent(page, 3)
-        page.locator(".note-name input").wait_for(timeout=30_000)
-        assert page.locator(".note-name input").is_disabled()
-        assert page.locator(".note-save button").is_disabled()
-        page.locator(".note-save button").evaluate("button => { button.disabled = false; button.click() }")
-        page.wait_for_timeout(500)
+        page.get_by_text("This explorer shows notes and takes none.").wait_for(timeout=30_000)
+        assert not page.locator(".note-write button").is_visible()
+        page.locator(".note-write button").evaluate_all("buttons => buttons.forEach(button => button.click())")
+        page.keyboard.press("l")
+        page.wait_for_timeout(1000)
+        assert page.locator(".note-name").count() == 0
     assert Notes(folder).path.read_bytes() == before
 
 

@@ -88,8 +88,15 @@ def window(page: Page) -> tuple[float, float]:
 
 
 def wait_for_another(page: Page, before: tuple[float, float]) -> tuple[float, float]:
+    """The window once it is another one and has come to rest: a slow drag is told in several steps."""
     page.wait_for_function(f"() => !decodeURIComponent(location.search).includes('window={before[0]!r},{before[1]!r}')")
-    return window(page)
+    now = window(page)
+    for _ in range(20):
+        page.wait_for_timeout(500)
+        now, last = window(page), now
+        if now == last:
+            return now
+    raise AssertionError(f"the window never came to rest: {now}")
 
 
 def place_of(panel: Panel, x: float, y: float, *, width: float, top: float, height: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from nldisco_core.autocorrelation import detrended
 from nldisco_core.binned import NO_TRIAL, Binned, BinnedSession, Covariate
 from nldisco_core.conformance.toys import toy_binned
 from nldisco_core.nulls import (
@@ -463,3 +464,29 @@ def test_recording_without_trials_is_refused(make: Callable[..., Null]) -> None:
     null = make(covariate, data, usable=everything(data), tested=everything(data), seed=0)
     assert null.refusal is not None
     assert (drawn(null, 3) == np.arange(50)).all()
+
+
+# drift
+
+
+def test_detrended_variable_is_what_is_left_of_a_line_and_four_half_waves_in_each_session() -> None:
+    data = toy_binned(n_bins=400, n_sessions=2)
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(800) + np.tile(np.linspace(-4, 4, 400) ** 2, 2) + np.repeat([0, 50], 400)
+    values[50:80] = np.nan
+    found = detrended(Covariate(name="pupil", values=values, kind="linear"), data).values[:, 0]
+    assert (np.isnan(found) == np.isnan(values)).all()
+    for session in (slice(0, 400), slice(400, 800)):
+        known = values[session][~np.isnan(values[session])]
+        time = (np.arange(len(known)) + 0.5) / len(known)
+        drift = np.column_stack([np.ones(len(known)), time, *(np.cos(np.pi * k * time) for k in (1, 2, 3, 4))])
+        left = known - drift @ np.linalg.lstsq(drift, known, rcond=None)[0]
+        np.testing.assert_allclose(found[session][~np.isnan(found[session])], left + known.mean(), atol=1e-9)
+
+
+def test_a_constant_and_a_very_short_variable_stay_as_they_are() -> None:
+    data = binned(Covariate(name="v", values=np.full(300, 2.0), kind="linear"))
+    np.testing.assert_allclose(detrended(data.covariate("v"), data).values, 2.0)
+    few = np.full(300, np.nan)
+    few[:4] = [1.0, 5.0, 2.0, 8.0]
+    np.testing.assert_array_equal(detrended(Covariate(name="v", values=few, kind="linear"), data).values[:, 0], few)

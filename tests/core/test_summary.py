@@ -116,3 +116,52 @@ def test_printed_tables_have_a_row_per_model_and_named_columns() -> None:
     assert list(tables) == ["reconstruction", "heading", "copies and seeds"]
     assert tables["reconstruction"].loc["sae", "R²"] == "0.91 [0.90, 0.91]"
     assert tables["heading"].index.tolist() == ["sae", "same"]
+
+
+def _scored(best: float, explained: tuple[str | None, ...], *, zero: float | None = None) -> tuple[pd.DataFrame, ...]:
+    """Three supported latents with q < .05 for position, some of which another variable explains better."""
+    columns = {
+        "instance": 0,
+        "latent": range(3),
+        "variable": "position",
+        "split": "test",
+        "statistic": "max mcc",
+        "p": 0.001,
+        "q": 0.01,
+        "supported": True,
+        "better_explained_by": pd.array(explained, dtype="string"),
+        "score": [best, best / 2, best / 3],
+    }
+    return (mapping_table(columns if zero is None else {**columns, "zero_input_score": zero}),)
+
+
+def _position(own: tuple[pd.DataFrame, ...], control: tuple[pd.DataFrame, ...]) -> Findings:
+    return Findings(metrics=_metrics(), mappings={"model": own, "same": control})
+
+
+def test_what_another_variable_explains_better_is_neither_counted_nor_listed() -> None:
+    findings = _position(_scored(0.6, ("heading", "heading", None)), _scored(0.4, (None, None, None)))
+    table = comparison(findings)
+    own = table[table["model"] == "model"].set_index("quantity")["mean"]
+    assert (own["n_tuned"], own["n_explained"], own["n_supported"]) == (1, 2, 3)
+    assert top_mappings(findings)["latent"].tolist() == [2]
+    assert top_mappings(findings)["found"].all()
+    said = " ".join(verdict(findings, {"model": "sae"}))
+    assert (
+        "1.0 of 3.0 supported latents of sae are tuned to position at q < .05, mean over instances (same 3.0)." in said
+    )
+    assert "2.0 more are not reported: another variable explains them better." in said
+
+
+def test_the_words_say_when_a_control_equals_the_best_latent() -> None:
+    nothing = (None, None, None)
+    above = verdict(_position(_scored(0.6, nothing), _scored(0.4, nothing)), {"model": "sae"})
+    assert "The best latent of sae for position (0.60) is above that of every control (same 0.40)." in above
+    equal = verdict(_position(_scored(0.6, nothing), _scored(0.595, nothing)), {"model": "sae"})
+    assert "The best latent of sae for position (0.60) is equalled by that of same (0.59)." in equal
+
+
+def test_the_words_say_how_much_labels_alone_give() -> None:
+    findings = _position(_scored(0.6, (None,) * 3, zero=0.3), _scored(0.4, (None,) * 3))
+    said = " ".join(verdict(findings, {"model": "sae"}))
+    assert "sae was given labels: without any activity 2 of 3 of its mappings to position are as strong." in said

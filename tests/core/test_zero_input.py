@@ -63,6 +63,12 @@ def test_a_model_given_labels_has_a_zero_input_control(run: Run) -> None:
     assert (whole.loc["heading", "zero_input_score"] >= whole.loc["heading", "score"] - 1e-9).all()
 
 
+def test_the_table_written_anew_keeps_the_types_of_the_mapper(run: Run) -> None:
+    kept, of_control = (part.mapping("selectivity").table for part in (run.model, run.controls[ZERO_INPUT]))
+    assert kept[of_control.columns].dtypes.equals(of_control.dtypes)
+    assert str(kept["chosen"].dtype) == "boolean"
+
+
 def test_decoding_without_spikes_stands_beside_decoding_with_them(run: Run) -> None:
     table = run.mapping("decoding").table
     row = table[(table["variable"] == "heading") & (table["split"] == "test")].iloc[0]

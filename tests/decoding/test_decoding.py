@@ -257,6 +257,17 @@ def test_what_cannot_be_decoded_is_left_out_with_its_reason(data: Binned) -> Non
     assert "do not vary" in dead.notes[0]
 
 
+def test_session_without_the_variable_is_named() -> None:
+    data = toy_binned(n_bins=900, n_sessions=2)
+    first, second = data.sessions
+    bare = {name: variable for name, variable in second.covariates.items() if name != "heading"}
+    halved = replace(data, sessions=(first, replace(second, covariates=bare)))
+    result = decoded(halved, graded(data), n_shifts=0)
+    assert "heading: not in session toy-2, whose bins do not count" in result.notes
+    rows = result.table[(result.table["variable"] == "heading") & (result.table["split"] == "test")]
+    assert (rows["n_held_out"] == (first.covariates["heading"].defined & (first.split == 2)).sum()).all()
+
+
 def test_bad_input_is_named(data: Binned) -> None:
     with pytest.raises(DataError, match="did you mean 'heading'"):
         decoded(data, graded(data), variables=["haeding"])

@@ -174,3 +174,27 @@ def test_choosing_another_run_changes_the_selection(reach_run: Run, reach_run_ag
     assert host.selection.against is None
     assert tile._beside.value == "model:pca"
     assert "4 of 32 latents" in tile.drawing.summary
+
+
+@pytest.mark.parametrize("variable", ["hand", "speed", "direction", "target", "no such variable"])
+def test_pair_of_every_kind_of_variable_can_be_drawn(reach_run: Run, reach_run_again: Run, variable: str) -> None:
+    tile: Any = Matches().build(reach_run)
+    selection = Selection(run=reach_run.name, latent=3, variable=variable, against=reach_run_again.name)
+    Host(tile, selection, reach_run, reach_run_again)
+    found = [panel for panel in unpacked(tile.drawing.packed)["panels"] if panel["id"] == "tuning"]
+    assert len(found) == 1
+    drawn = [layer for layer in found[0]["layers"] if layer["kind"] in ("line", "image")]
+    assert len(drawn) == 2
+
+
+def test_curves_of_a_pair_are_means_of_a_loop(reach_run: Run, reach_run_again: Run) -> None:
+    tile: Any = Matches().build(reach_run)
+    selection = Selection(run=reach_run.name, latent=3, variable="target", split="test", against=reach_run_again.name)
+    Host(tile, selection, reach_run, reach_run_again)
+    panel = next(each for each in unpacked(tile.drawing.packed)["panels"] if each["id"] == "tuning")
+    lines = [layer["arrays"]["y"] for layer in panel["layers"] if layer["kind"] == "line"]
+    target, test = reach_run.counts.covariate("target").values[:, 0], reach_run.counts.split == 2
+    for line, run in zip(lines, (reach_run, reach_run_again), strict=True):
+        code = run.latents.main.csc(0)[:, [3]].toarray()[:, 0]
+        expected = np.array([code[test & (target == value)].mean() for value in range(8)])
+        np.testing.assert_allclose(line, expected / expected.max(), rtol=1e-5)

@@ -69,7 +69,8 @@ def failing_views(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def every_tile(run: Run) -> list[Tile]:
-    return [Tile(view, run, Shell({run.name: run})) for view in offered()]
+    shell = Shell({run.name: run})
+    return [Tile(view, run, shell) for view in offered()]
 
 
 @pytest.fixture
@@ -226,3 +227,77 @@ def test_two_runs_of_one_name_are_refused_and_one_given_twice_is_one(written_run
     with pytest.raises(ServeError, match="two runs are named"):
         app([written_run, Run(copy)])
     assert app([written_run, Run(written_run.folder)]) is not None
+
+
+def test_view_that_asks_for_what_is_not_there_is_told_and_nothing_moves(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    shell.select(latent=7, page="map")
+    assert (shell.live.selection.latent, shell.live.place.page) == (7, "map")
+    assert not shell._notice.visible
+    shell.select(latent=4000)
+    assert shell._notice.visible
+    assert "0 to 47" in shell._notice.object
+    assert (shell.live.selection.latent, shell.live.place.page) == (7, "map")
+    shell.select(lasso=(3, 8, 40))
+    assert not shell._notice.visible
+    assert shell.live.selection.lasso == (3, 8, 40)
+
+
+def test_lasso_fills_the_table_and_a_click_in_it_is_that_latent(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    shell.select(lasso=(3, 8, 40))
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    assert sorted(ranked_table.table.value["latent"]) == [3, 8, 40]
+    assert "3 of 48 latents" in ranked_table._count.object
+    for position in range(3):
+        ranked_table._clicked(SimpleNamespace(row=position))
+        assert shell.live.selection.latent == ranked_table.table.value["latent"].iloc[position]
+    ranked_table._all.clicks += 1
+    assert len(ranked_table.table.value) == 48
+
+
+def test_search_finds_by_number_and_by_note(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    ranked_table._search.value_input = "47"
+    assert ranked_table.table.value["latent"].tolist() == [47]
+    ranked_table._search.value_input = "dense"
+    assert ranked_table.table.value["latent"].tolist() == [46]
+    ranked_table._search.value_input = ""
+    assert len(ranked_table.table.value) == 48
+
+
+def test_keys_move_pin_and_say_where_they_cannot(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    ranked_table = shell._pages["latent"]._table
+    assert ranked_table is not None
+    order = ranked_table.table.value["latent"].tolist()
+    for by, expected in ((1, order[1]), (3, order[4]), (-99, order[0])):
+        shell._done({"kind": "step", "by": by})
+        assert shell.live.selection.latent == expected
+    assert shell._browser.handled == 3
+    assert shell._browser.replaces
+    shell._done({"kind": "latent", "number": "12"})
+    assert shell.live.selection.latent == 12
+    assert not shell._browser.replaces
+    shell._done({"kind": "pin"})
+    assert shell.live.selection.pinned == (12,)
+    shell._done({"kind": "latent", "number": "twelve"})
+    assert "'twelve'" in shell._notice.object
+    assert shell.live.selection.latent == 12
+    shell._done({"kind": "pin"})
+    assert shell.live.selection.pinned == ()
+    shell._done({"kind": "visit", "search": f"?run={written_run.name}&latent=5&page=overview"})
+    assert (shell.live.selection.latent, shell.live.place.page) == (5, "overview")
+
+
+def test_signed_codes_are_stepped_half_by_half(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run}, query="?model=pca&latent=0&sign=1")
+    seen = {(shell.live.selection.latent, shell.live.selection.sign)}
+    shell._done({"kind": "step", "by": -999})
+    for _ in range(95):
+        shell._done({"kind": "step", "by": 1})
+        seen.add((shell.live.selection.latent, shell.live.selection.sign))
+    assert len(seen) >= 95

@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from nldisco_explorer.access import PASSWORD_VARIABLE, Access, ServeError, allowed_hosts, read_access, require_access
@@ -68,22 +68,41 @@ class Served:
             return str(json.loads(stream.read(length))["msgtype"]) if opcode & 0x0F == 1 else "closed"
 
 
+COMMAND = "import sys; from nldisco_core.cli import main; main(sys.argv[1:])"
+GUEST_LIST = """
+import sys
+from pathlib import Path
+from nldisco_core.runs import Run
+from nldisco_explorer.access import Access
+from nldisco_explorer.server import serve
+
+access = Access(password=sys.argv[2], users=frozenset({"ada"}))
+say = lambda url: print(url, flush=True)
+serve(Run(Path(sys.argv[1])), port=0, access=access, open_browser=False, announce=say)
+"""
+
+
 @contextmanager
-def serving(run: Run, *options: str) -> Iterator[Served]:
-    """``nldisco serve`` in a process of its own, as people start it."""
-    command = [
-        *(sys.executable, "-c", "import sys; from nldisco_core.cli import main; main(sys.argv[1:])"),
-        *("serve", str(run.folder), "--port", "0", "--no-browser", *options),
-    ]
-    environment = os.environ | {PASSWORD_VARIABLE: PASSWORD}
+def started(code: str, *arguments: str) -> Iterator[Served]:
+    """A server in a process of its own."""
+    environment = os.environ | {PASSWORD_VARIABLE: PASSWORD, "PANEL_OAUTH_KEY": "key", "PANEL_OAUTH_SECRET": "secret"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     ) as server:
         assert server.stdout is not None
         found = re.search(r"http://127.0.0.1:(\d+)/", server.stdout.readline())
         assert found is not None
         yield Served(int(found[1]))
         server.terminate()
+
+
+def serving(run: Run, *options: str) -> AbstractContextManager[Served]:
+    """``nldisco serve`` as people start it."""
+    return started(COMMAND, "serve", str(run.folder), "--port", "0", "--no-browser", *options)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +193,15 @@ def test_password_lets_in_and_a_wrong_one_does_not(guarded: Served) -> None:
     assert guarded.ask("/", Cookie='user="2|1:0|10:1|4:user|4:YWRh|forged"').status == 302
 
 
+def test_who_is_not_on_the_list_stays_outside(written_run: Run) -> None:
+    with started(GUEST_LIST, str(written_run.folder), PASSWORD) as served:
+        inside = served.ask("/", Cookie=logged_in(served, "ada"))
+        assert '"token"' in inside.text  # type: ignore[attr-defined]  # see `ask`
+        outside = served.ask("/", Cookie=logged_in(served, "eve"))
+        assert outside.status in (302, 403)
+        assert '"token"' not in outside.text  # type: ignore[attr-defined]  # see `ask`
+
+
 def test_login_page_asks_no_other_machine_and_shows_no_script(guarded: Served) -> None:
     page = guarded.ask("/login?error=%3Cscript%3Ealert(1)%3C/script%3E").text  # type: ignore[attr-defined]  # see `ask`
     assert "<script" not in page
@@ -251,6 +279,17 @@ def test_provider_needs_its_settings_and_names_of_people() -> None:
     with pytest.raises(ServeError, match="--allow-user"):
         read_access("github", password_file=None, users=[], environment=settings)
     assert read_access("github", password_file=None, users=["ada"], environment=settings).users == {"ada"}
+
+
+def test_provider_is_asked_before_anything_is_shown(written_run: Run) -> None:
+    with serving(written_run, "--auth", "github", "--allow-user", "ada") as served:
+        answer = served.ask("/?latent=3")
+        assert (answer.status, answer.headers["Location"].split("?")[0]) == (302, "./login")
+        asked = served.ask("/login")
+        assert (asked.status, urlsplit(asked.headers["Location"]).hostname) == (302, "github.com")
+        assert "client_id=key" in asked.headers["Location"]
+        assert "secret" not in asked.headers["Location"]
+        assert served.ask("/", Cookie='user="2|1:0|10:1|4:user|4:YWRh|forged"').status == 302
 
 
 def test_public_bind_without_auth_is_one_line_and_exit_1(written_run: Run, nldisco: Callable[..., Any]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nldisco_explorer.decimation import Pyramid, columns, decimated, stretches
 from nldisco_explorer.drawing.payload import unpacked
+from nldisco_explorer.latent_map import latent_map
 from nldisco_explorer.links import place_of, query_of, start_place
-from nldisco_explorer.readings import readings
+from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.related import neighbours_of
 from nldisco_explorer.timeline import session_times
 from nldisco_explorer.views.session import SessionTimeline, bouts
 
@@ -225,3 +229,14 @@ def test_link_holds_session_and_window(reach_run: Run) -> None:
     place, complaints = place_of("?session=reach-3", reads)
     assert place == start
     assert "reach-2" in complaints[0]
+
+
+def test_what_is_kept_of_a_run_goes_with_it(reach_run: Run) -> None:
+    reads = Readings(reach_run)
+    alive = weakref.ref(reads)
+    session_times(reads, 0)
+    latent_map(reads, "model", 0)
+    neighbours_of(reads, Selection(run=reach_run.name, latent=0))
+    del reads
+    gc.collect()
+    assert alive() is None

@@ -158,6 +158,16 @@ def test_raster_holds_the_rows_as_bytes(reach_run: Run, selection: Selection) ->
     assert np.abs(drawn[known] - expected).max() <= 0.51
 
 
+def test_variable_at_the_event_groups_as_its_column_of_the_trial_table_does(
+    reach_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = readings(reach_run).trials
+    by_column = groups_at(readings(reach_run), "target", "go_cue_time")
+    monkeypatch.setitem(vars(trials), "frame", trials.frame.drop(columns="target"))
+    by_variable = groups_at(readings(reach_run), "target", "go_cue_time")
+    assert [by_column.labels[code] for code in by_column.codes] == [by_variable.labels[i] for i in by_variable.codes]
+
+
 def test_numbers_of_many_values_are_grouped_in_quarters(reach_run: Run) -> None:
     reads = readings(reach_run)
     reads.trials.frame["weight"] = np.random.default_rng(0).random(len(reads.trials.frame))

@@ -247,6 +247,16 @@ def test_several_sessions_are_mapped_together() -> None:
     assert (tuned["stability"] > 0.8).all()
 
 
+def test_session_without_the_variable_is_named() -> None:
+    data = toy_binned(n_bins=900, n_sessions=2)
+    first, second = data.sessions
+    bare = {name: variable for name, variable in second.covariates.items() if name != "heading"}
+    data = replace(data, sessions=(first, replace(second, covariates=bare)))
+    found = spatial(n_shifts=0).map(toy_latents(data), data, seed=0)
+    assert "heading: not in session toy-2, whose bins do not count" in found.notes
+    assert not any(note.startswith(("place: not in", "side: not in")) for note in found.notes)
+
+
 def test_bad_input_is_a_clear_error(foraging: tuple[Latents, Binned]) -> None:
     latents, data = foraging
     with pytest.raises(DataError, match="position"):

@@ -8,7 +8,7 @@ import hashlib
 import html
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,37 +77,48 @@ def share(run: Run, file: Path, *, n_latents: int = 100, progress: Progress | No
     """
     reads, start = readings(run), start_place(readings(run)).selection
     rows = ranked(reads, start)
-    n_all = len(rows)
-    rows = rows.head(n_latents).dropna(axis=1, how="all")
-    columns = _columns(rows)
+    kept = rows.head(n_latents).dropna(axis=1, how="all")
+    chosen = [replace(start, latent=int(row.latent), sign=int(row.sign)) for row in kept.itertuples()]
     views = [view for view in offered() if view.view is not None and view.exports and view.needs <= run.offers]
-    overview = [_tile(view, run, start) for view in views if view.page == "overview"]
-    tiles = [Tile(view, run, _Still(run)) for view in views if view.page == HOME]
-    blobs = []
-    for done, row in enumerate(rows.itertuples()):
-        if progress is not None:
-            progress(done, len(rows), "latents")
-        chosen = replace(start, latent=int(row.latent), sign=int(row.sign))
-        blobs.append(_packed([*(_shown(tile, chosen) for tile in tiles), *_notes(reads, chosen)]))
-    if progress is not None:
-        progress(len(rows), len(rows), "latents")
+    columns = _columns(kept)
     about = {
         "run": run.name,
-        "chosen": _chosen(reads, start, len(rows), n_all),
+        "chosen": _chosen(reads, start, len(kept), len(rows)),
         "columns": columns,
-        "rows": [[_cell(value) for value in row] for row in rows[columns].itertuples(index=False)],
-        "names": [latent_name(replace(start, latent=int(r.latent), sign=int(r.sign))) for r in rows.itertuples()],
-        "overview": _packed([each for each in overview if each is not None]),
-        "latents": blobs,
+        "rows": [[_cell(value) for value in row] for row in kept[columns].itertuples(index=False)],
+        "names": [latent_name(selection) for selection in chosen],
+        "overview": _packed(_shown(tile, start) for tile in _tiles(run, views, "overview")),
+        "latents": list(_latents(reads, _tiles(run, views, HOME), chosen, progress)),
         "themes": CANVAS_THEMES,
     }
     content = _page(run.name, about).encode()
+    _write(file, content)
+    return Shared(file=file, n_latents=len(kept), n_all=len(rows), n_bytes=len(content))
+
+
+def _tiles(run: Run, views: Iterable[Offered], page: str) -> list[Tile]:
+    return [Tile(view, run, _Still(run)) for view in views if view.page == page]
+
+
+def _latents(
+    reads: Readings, tiles: Sequence[Tile], chosen: Sequence[Selection], progress: Progress | None
+) -> Iterator[str]:
+    """The Latent page of each selection, packed."""
+    for done, selection in enumerate(chosen, 1):
+        yield _packed([*(_shown(tile, selection) for tile in tiles), *_notes(reads, selection)])
+        if progress is not None:
+            progress(done, len(chosen), "latents")
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    partial = file.with_name(f"{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        partial.write_bytes(content)
+        partial.replace(file)
     except OSError as error:
         raise writing_failed(file, error) from error
-    return Shared(file=file, n_latents=len(rows), n_all=n_all, n_bytes=len(content))
 
 
 class _Still:
@@ -132,10 +143,6 @@ def _chosen(reads: Readings, start: Selection, n: int, n_all: int) -> str:
     by = "that are active most" if split is None else f"with the most evidence by {start.mapper} on {start.variable}"
     where = "" if split is None else f", {split} bins"
     return f"{n} of {n_all} {what} of instance {start.instance} are in this file: those {by}{where}."
-
-
-def _tile(view: Offered, run: Run, selection: Selection) -> dict[str, Any] | None:
-    return _shown(Tile(view, run, _Still(run)), selection)
 
 
 def _shown(tile: Tile, selection: Selection) -> dict[str, Any] | None:

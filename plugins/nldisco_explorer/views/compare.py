@@ -12,16 +12,15 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
-from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_core.tuning import condition_means
 from nldisco_explorer.drawing.background import beside
-from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
+from nldisco_explorer.drawing.payload import Drawing, Panel
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.figures import number
+from nldisco_explorer.pair_panels import COLOURS, ranking_panel, tuning_panels
 from nldisco_explorer.pairing import Pairing, Side, pairing
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import TABLE_CSS
@@ -31,7 +30,6 @@ __all__ = ["Matches"]
 
 WINDOW_S = 40.0
 TOP_ROW, TRACE_ROW, LAST_ROW = 270, 100, 138
-HERE, THERE = "activation", "behaviour"
 
 _kept: WeakKeyDictionary[Readings, dict[tuple[Any, ...], Pairing]] = WeakKeyDictionary()
 
@@ -78,6 +76,8 @@ class _CompareTile(CanvasTile):
 
     def show(self, selection: Selection) -> None:
         """Match the selected model with the one beside it, and draw the selected latent's pair."""
+        if self._selection is None or self._selection.latent != selection.latent:
+            self._window = None
         self._selection = selection
         options = self._options(selection)
         with self.filling():
@@ -140,7 +140,8 @@ class _CompareTile(CanvasTile):
         """Draw the pairs if they are known; else find them beside the server's own thread."""
         assert self._selection is not None
         one, other = Side(self._reads, self._selection.model, self._selection.instance), self._other()
-        key = (one.model, one.instance, other.reads, other.model, other.instance)
+        theirs = other.reads.run.folder, other.reads.cache.stamp
+        key = (one.model, one.instance, *theirs, other.model, other.instance)
         if key != self._drawn:
             self._window, self._found = None, None
         made, self._wanted = _kept.setdefault(self._reads, {}), key
@@ -179,12 +180,12 @@ class _CompareTile(CanvasTile):
 
     def _drawing(self, selection: Selection, found: Pairing, other: Side) -> Drawing:
         pair = found.partner_of(selection.latent)
-        panels = [_ranking(found, selection.latent)]
+        panels = [ranking_panel(found, selection.latent)]
         rows: tuple[float, ...] = (TOP_ROW,)
         limits: dict[str, tuple[float, float, float]] = {}
         if pair is not None and len(found.rows):
             matrix = self._pair_matrix(selection, found, other, pair[0])
-            panels += self._tuning(selection, matrix, int(pair[0]), found)
+            panels += tuning_panels(self._reads, selection, matrix, int(pair[0]), found)
             traces, limits = self._traces(selection, matrix, int(pair[0]), found)
             panels += traces
             rows = (TOP_ROW, TRACE_ROW, LAST_ROW)
@@ -206,58 +207,6 @@ class _CompareTile(CanvasTile):
         values[found.rows, 1] = there.toarray()[found.partner_rows, 0]
         return sparse.csc_array(values)
 
-    def _tuning(self, selection: Selection, matrix: sparse.csc_array, partner: int, found: Pairing) -> list[Panel]:
-        """Means of both in each condition of the selected variable, over the shared bins of the selected split."""
-        names = [
-            name
-            for name in self._reads.variables()
-            if len(self._reads.covariate(name).channels) == 1 or self._reads.covariate(name).kind == "position"
-        ]
-        if not names:
-            return []
-        name = selection.variable if selection.variable in names else names[0]
-        chosen = self._reads.cut(name)
-        used = np.zeros(matrix.shape[0], dtype=bool)
-        used[found.rows] = self._reads.split_mask(selection.split)[found.rows]
-        mean = condition_means(sparse.csc_array(matrix.astype(np.float64)), chosen, used).mean
-        top = np.maximum(np.nanmax(np.abs(np.nan_to_num(mean)), axis=1, keepdims=True), 1e-12)
-        relative = mean / top
-        if chosen.kind == "position" and len(chosen.edges) == 2:
-            return _maps(relative.reshape(2, *chosen.grid), chosen.edges, (selection.latent or 0, partner))
-        covariate = self._reads.covariate(name)
-        ticks, centres, unit = None, chosen.centres, covariate.physical_unit
-        if chosen.kind == "circular":
-            centres, unit = centres * 360 / (covariate.period or 1.0), "°"
-        if chosen.kind == "discrete":
-            centres = np.arange(chosen.n_conditions, dtype=np.float64)
-            ticks = tuple((float(i), label) for i, label in enumerate(chosen.labels))
-        low, high = around(centres, share=0.02)
-        bottom = min(0.0, float(np.nanmin(np.nan_to_num(relative)))) * 1.05
-        layers = []
-        for values, colour, latent in zip(relative, (HERE, THERE), (selection.latent, partner), strict=True):
-            style = {} if colour == HERE else {"dash": [7, 4]}
-            layers.append(
-                Layer("line", {"x": centres, "y": values}, colour=colour, width=2.2, name=f"latent {latent}", **style)
-            )
-            layers.append(Layer("points", {"x": centres, "y": values}, colour=colour, size=2.6))
-        return [
-            Panel(
-                id="tuning",
-                title="Mean activation, each relative to its largest",
-                column=1,
-                x=Axis(
-                    low=low,
-                    high=high,
-                    label=f"{name} ({unit})" if unit else name,
-                    hover=name if ticks is None else "",
-                    ticks=ticks,
-                ),
-                y=Axis(low=bottom, high=1.08, label="relative"),
-                layers=tuple(layers),
-                margins=(26, 14, 42, 54),
-            )
-        ]
-
     def _traces(
         self, selection: Selection, matrix: sparse.csc_array, partner: int, found: Pairing
     ) -> tuple[list[Panel], dict[str, tuple[float, float, float]]]:
@@ -270,8 +219,12 @@ class _CompareTile(CanvasTile):
         width = min(high - low, time.high_s - time.low_s)
         low = float(np.clip(low, time.low_s, time.high_s - width))
         window = (low, low + width)
-        here = time.activation(values[time.rows, 0], window, name=f"latent {selection.latent}", row=1, colour=HERE)
-        there = time.activation(values[time.rows, 1], window, name=f"partner {partner}", row=2, colour=THERE, last=True)
+        here = time.activation(
+            values[time.rows, 0], window, name=f"latent {selection.latent}", row=1, colour=COLOURS[0]
+        )
+        there = time.activation(
+            values[time.rows, 1], window, name=f"partner {partner}", row=2, colour=COLOURS[1], last=True
+        )
         panels = [replace(each, span=2) for each in (here, there)]
         return panels, {TIME: (time.low_s, time.high_s, 20 * time.bin_s)}
 
@@ -296,75 +249,3 @@ class _CompareTile(CanvasTile):
             said.append("The selected latent has no partner: it is silent here, or the other model has fewer latents.")
         said.append("Every latent is assigned a partner, which is no evidence by itself. Click a dot or a row.")
         return " ".join(each for each in said if each)
-
-
-def _ranking(found: Pairing, latent: int | None) -> Panel:
-    table = found.table
-    rank = np.arange(1, len(table) + 1)
-    labels = [
-        f"latent {a} and {b}\n{found.measure} {number(r)}, {number(null)} by chance"
-        for a, b, r, null in table[["latent", "partner", "similarity", "null"]].itertuples(index=False)
-    ]
-    layers = [
-        Layer("points", {"x": rank, "y": table["null"]}, colour="neutral", size=1.8),
-        Layer(
-            "points",
-            {"x": rank, "y": table["similarity"]},
-            colour="activation",
-            size=3,
-            items=table["latent"].tolist(),
-            labels=labels,
-        ),
-    ]
-    chosen = np.flatnonzero(table["latent"] == latent)
-    if len(chosen):
-        layers.append(
-            Layer("rings", {"x": rank[chosen], "y": table["similarity"].to_numpy()[chosen]}, colour="behaviour", size=8)
-        )
-    low = min(0.0, float(table[["similarity", "null"]].min().min()) if len(table) else 0.0)
-    return Panel(
-        id="pairs",
-        title=f"{found.measure} of pairs (blue) and by chance (grey)",
-        x=Axis(low=0, high=len(table) + 1, label="pairs, most alike first"),
-        y=Axis(low=low, high=1.04, label=found.measure),
-        layers=tuple(layers),
-        margins=(26, 14, 42, 54),
-        click=True,
-    )
-
-
-def _maps(maps: NDArray[np.float64], edges: tuple[NDArray[np.float64], ...], latents: tuple[int, int]) -> list[Panel]:
-    """Both maps over a position, one beside the other."""
-    xs, ys = edges
-    width = float(xs[-1] - xs[0]) * 1.06
-    layers = []
-    for place, each in enumerate(maps):
-        image = bytes_of(each.T[::-1], min(0.0, float(np.nanmin(np.nan_to_num(each)))), 1.0)
-        extent = [place * width, place * width + float(xs[-1] - xs[0]), float(ys[0]), float(ys[-1])]
-        layers.append(
-            Layer(
-                "image",
-                {"image": image},
-                shape=list(each.T.shape),
-                extent=extent,
-                scale="sequence",
-                missing=True,
-                bottom=0.0,
-                top=1.0,
-                name="relative",
-            )
-        )
-    return [
-        Panel(
-            id="tuning",
-            title=f"Mean activation over position: latent {latents[0]}, then {latents[1]}",
-            column=1,
-            x=Axis(low=0, high=2 * width, shown=False),
-            y=Axis(low=float(ys[0]), high=float(ys[-1]), shown=False),
-            layers=tuple(layers),
-            margins=(26, 14, 42, 24),
-            equal=True,
-            grid=False,
-            frame=False,
-        )
-    ]

@@ -262,7 +262,7 @@ def _flow(flow: Flow, first: int, second: int) -> Panel:
     }
     return Panel(
         id="flow",
-        title="Mean step (darker: from more bins)",
+        title="Mean step (stronger: of more bins)",
         row=1,
         column=2,
         x=Axis(low=reach[0][0], high=reach[0][1], label=f"latent {first}"),
