@@ -69,8 +69,7 @@ export function render({model, el, view}) {
   const field = go.querySelector("input")
   help.querySelector("button").addEventListener("click", () => help.close())
   say.querySelector("button").addEventListener("click", () => window.location.reload())
-  go.addEventListener("close", () => { if (go.returnValue !== "cancel" && field.value.trim()) { tell({kind: "latent", number: field.value.trim()}) } })
-  go.addEventListener("cancel", () => { field.value = "" })
+  go.querySelector("form").addEventListener("submit", () => { if (field.value.trim()) { tell({kind: "latent", number: field.value.trim()}) } })
 
   const tell = message => model.send_msg(message)
   let hiding = null

@@ -16,6 +16,8 @@ __all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split"]
 
 KEY = "key"
 SIGNS = 4
+MOST_RANKINGS = 64
+"""Rankings that are kept for all browser sessions."""
 
 Keys = TypeVar("Keys", int, NDArray[np.int64])
 
@@ -24,10 +26,24 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     """Rows of the selected mapping for its model, instance, variable, split, condition and lasso, best first.
 
     Where nothing was scored, all latents, the most active first. A column ``key`` tells rows apart (see `latent_of`);
-    ``note`` says what a reader must know of a
-    latent: too little support, dead or active in over half the time, copy of a unit; ``name`` and ``stars`` what people
-    wrote of it, where they wrote of any. Scores that no row has are left out.
+    ``note`` says what a reader must know of a latent: too little support, dead or active in over half the time, copy of
+    a unit; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores that no row has are left out.
+    The frame is kept for the next call and is not to be changed.
     """
+    mapped = selection.mapper is not None and reads.is_mapped(selection.model, selection.mapper)
+    key = (
+        *(selection.model, selection.instance, selection.variable, selection.split, selection.condition),
+        *(selection.lasso, reads.notes.stamp),
+        id(reads.scored(selection.model, selection.mapper or "")) if mapped else None,
+    )
+    if key not in reads.rankings:
+        if len(reads.rankings) >= MOST_RANKINGS:
+            reads.rankings.clear()
+        reads.rankings[key] = _rank(reads, selection)
+    return reads.rankings[key]
+
+
+def _rank(reads: Readings, selection: Selection) -> pd.DataFrame:
     chosen = _scored(reads, selection)
     chosen = _by_density(reads, selection) if chosen is None else chosen
     if selection.lasso is not None:

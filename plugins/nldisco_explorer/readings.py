@@ -77,6 +77,7 @@ class Readings:
         self._defined: dict[str, NDArray[np.bool_]] = {}
         self._tables: dict[str, dict[tuple[str, int, int | None], list[dict[str, Any]]]] = {}
         self._best_control: dict[tuple[str | None, str | None, str], tuple[str, str, float] | None] = {}
+        self.rankings: dict[tuple[object, ...], pd.DataFrame] = {}
         self.visits = lru_cache(maxsize=MOST_VISITS)(self._visits)
 
     @property

@@ -134,6 +134,7 @@ def serve(
     )
     for run in served:
         prepare(run, progress or (lambda done, total, at_hand: None))
+    Shell(_by_name(served))  # what is imported and found once is not left to the first visitor
     server.start()
     if announce is not None:
         announce(f"http://{'localhost' if ':' in address else address}:{server.port}/")

@@ -253,7 +253,8 @@ class RankedTable:
             self.table.param.update(
                 value=shown,
                 titles={name: TITLES.get(name, name.replace("_", " ")) for name in columns},
-                formatters={
+                formatters={"latent": NumberFormatter(format="0")}  # a name, not an amount: 1004 and not 1,004
+                | {
                     name: NumberFormatter(format="0.[000]" if name != "q" and name != "p" else "0.[0000]")
                     for name in columns
                     if pd.api.types.is_float_dtype(shown[name])
