@@ -27,7 +27,7 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
 
     Where nothing was scored, all latents, the most active first. A column ``key`` tells rows apart (see `latent_of`);
     ``note`` says what a reader must know of a latent: too little support, dead or active in over half the time, copy of
-    a unit; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores that no row has are left out.
+    a unit; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores no row has are left out.
     The frame is kept for the next call and is not to be changed.
     """
     mapped = selection.mapper is not None and reads.is_mapped(selection.model, selection.mapper)

@@ -232,6 +232,8 @@ def test_g_goes_to_a_number_and_says_so_where_there_is_none(visit: Visit) -> Non
         visit.page.keyboard.press("Enter")
         if word:
             visit.page.locator(".alert", has_text=word).wait_for()
+        else:
+            visit.wait_for_latent(int(number))
     visit.wait_for_latent(21)
 
 

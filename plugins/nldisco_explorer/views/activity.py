@@ -151,8 +151,8 @@ def mean_and_error(
     """Mean of (n_bins, n_units) activity over some bins, and its standard error over visits.
 
     A visit is a stretch of bins without a gap; bins of one visit are not independent, so that the error is that of the
-    sums over visits, ``sqrt(sum_v (sum_{i in v} (z_i - mean))^2) / n`` (the cluster-robust error of a mean). NaN without
-    bins, and for a single visit.
+    sums over visits, ``sqrt(sum_v (sum_{i in v} (z_i - mean))^2) / n`` (the cluster-robust error of a mean). NaN
+    without bins, and for a single visit.
 
     Parameters
     ----------

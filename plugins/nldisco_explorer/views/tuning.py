@@ -52,6 +52,10 @@ class _TuningTile(CanvasTile):
         raise NotImplementedError
 
 
+def _spoken(covariate: Covariate) -> str:
+    return covariate.name.replace("_", " ")
+
+
 class PolarTuning:
     """View: mean activation by direction, with a ring of occupancy."""
 
@@ -98,8 +102,8 @@ class _LineTile(_TuningTile):
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         said = (
-            f"{covariate.name}: largest mean at {chosen.labels[curve.peak or 0]}. {chosen.n_conditions} quantiles of the "
-            f"recording, each {number(float(curve.occupancy_s.min()))} s or more of this split. Pale: {INTERVAL} "
+            f"{covariate.name}: largest mean at {chosen.labels[curve.peak or 0]}. {chosen.n_conditions} quantiles of "
+            f"the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split. Pale: {INTERVAL} "
             "Grey: where the time was spent."
         )
         return (line_panel(covariate, chosen, curve, label="mean activation", colour="activation"),), said
@@ -124,7 +128,7 @@ class _BarTile(_TuningTile):
         peak, least = curve.peak or 0, int(np.argmin(curve.occupancy_s))
         interval = f"{number(float(curve.low[peak]))} to {number(float(curve.high[peak]))}"
         said = (
-            f"{covariate.name.replace('_', ' ')}: largest for {chosen.labels[peak]} ({number(float(curve.mean[peak]))}, "
+            f"{_spoken(covariate)}: largest for {chosen.labels[peak]} ({number(float(curve.mean[peak]))}, "
             f"95 % interval {interval}). Lines: {INTERVAL} Least time in {chosen.labels[least]}: "
             f"{number(float(curve.occupancy_s[least]))} s."
         )
@@ -150,7 +154,7 @@ class _MapTile(_TuningTile):
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         visited = curve.occupancy_s[curve.occupancy_s > 0]
         said = (
-            f"{covariate.name.replace('_', ' ')}: largest mean {number(curve.top)} at {chosen.labels[curve.peak or 0]}. "
+            f"{_spoken(covariate)}: largest mean {number(curve.top)} at {chosen.labels[curve.peak or 0]}. "
             f"{len(visited)} of {curve.occupancy_s.size} cells visited"
             + (f", for a median of {number(float(np.median(visited)), 2)} s." if len(visited) else ".")
         )
