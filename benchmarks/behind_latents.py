@@ -17,11 +17,12 @@ from scipy import sparse
 
 from nldisco_core.absorption import absorption
 from nldisco_core.binned import Binned, BinnedSession
-from nldisco_core.contributions import co_activity, contributing_units
+from nldisco_core.contributions import contributing_units
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import LatentSpace
 from nldisco_core.neighbours import coactive_neighbours, dictionary_neighbours, families, family_counts
 from nldisco_core.tuning import Conditions
+from nldisco_core.unit_activity import co_activity
 
 N_BINS, N_LATENTS, N_INSTANCES, N_ACTIVE, N_UNITS, TRIAL = 130_000, 1_024, 2, 6_000_000, 192, 60
 MAX_SECONDS = 10.0

@@ -13,11 +13,11 @@ from side_by_side import configured, fitted
 
 from nldisco_core.binned import SPLITS
 from nldisco_core.composition import compose, plan
-from nldisco_core.contributions import co_activity
 from nldisco_core.dominance import single_unit_dominance, strongest_units
 from nldisco_core.interfaces import HasDictionary
 from nldisco_core.pipeline import load_binned
 from nldisco_core.relations import copy_or_composite
+from nldisco_core.unit_activity import co_activity
 
 SETTINGS = {"levels": {32: 3, 128: 6}, "epochs": 40, "seeds": [0]}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nldisco_core.terminal import RUNS_DIR, show_run
+
 __all__ = ["apply_command"]
 
 
@@ -23,13 +25,7 @@ __all__ = ["apply_command"]
     help="A setting of dataset, bin, split or mappers, such as bin.trials=trials.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+@RUNS_DIR
 def apply_command(
     run_name: str,
     epoch: str | None,
@@ -45,7 +41,6 @@ def apply_command(
     Units, bin width, smoothing and the statistics of normalising are those of RUN; so are its controls.
     """
     from nldisco_core.applying import apply_run
-    from nldisco_core.cli import show_run
     from nldisco_core.config import parse_assignments
     from nldisco_core.errors import ConfigError
     from nldisco_core.runs import find_run

@@ -12,7 +12,7 @@ from nldisco_core.ablation import latent_metrics
 from nldisco_core.absorption import absorption
 from nldisco_core.binned import SPLITS, Binned
 from nldisco_core.comparison import every_variable
-from nldisco_core.contributions import attributed_units, co_activity, contributing_units, region_weights
+from nldisco_core.contributions import attributed_units, contributing_units, region_weights
 from nldisco_core.cosmoothing import co_smoothing
 from nldisco_core.dominance import most_attributed, single_unit_dominance
 from nldisco_core.fidelity import fidelity
@@ -30,6 +30,7 @@ from nldisco_core.relations import (
     stability,
 )
 from nldisco_core.splits import spread_rows
+from nldisco_core.unit_activity import co_activity
 
 __all__ = ["Assessment", "assess"]
 

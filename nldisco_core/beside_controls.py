@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from nldisco_core.zero_input import ZERO_INPUT
 
-__all__ = ["beside_controls"]
+__all__ = ["AS_GOOD", "beside_controls"]
+
+AS_GOOD = 0.01
+"""How far the score of a control may lie below that of a latent and still count as equal."""
 
 _SAID = ["variable", "condition", "split", "statistic"]
 

@@ -17,23 +17,16 @@ import click
 
 from nldisco_core import plugins
 from nldisco_core.apply_command import apply_command
-from nldisco_core.dataset_commands import datasets, echo_columns
+from nldisco_core.dataset_commands import datasets
 from nldisco_core.errors import ConfigError, NLDiscoError, PluginNotFound, unknown_name
 from nldisco_core.preregistration_commands import open_command, plan_command
+from nldisco_core.terminal import RUNS_DIR, echo_columns, show_run
 
 if TYPE_CHECKING:
     from nldisco_core.conformance import CheckResult
     from nldisco_core.runs import Run
 
-__all__ = ["cli", "main", "show_run"]
-
-RUNS_DIR = click.option(
-    "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+__all__ = ["cli", "main"]
 
 
 class _PluginGroup(click.Group):
@@ -246,6 +239,12 @@ def run_command(
 @cli.command("map")
 @click.argument("run_or_file")
 @click.option("--mapper", "mappers", multiple=True, required=True, help="Mapper by name. May be repeated.")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    help="Latent model to run beside saved activations, matched in size and sparsity. May be repeated.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the mapper's nulls.")
 @_settings_options
 def map_command(
@@ -284,7 +283,9 @@ def map_command(
         key for key in settings.get("mappers", {}) if key not in mappers
     ]
     if unused or any(named.values()):
-        raise ConfigError("a run keeps its data and model; only --set mappers.NAME.KEY=VALUE can be given for it")
+        raise ConfigError(
+            "a run keeps its data, model and controls; only --set mappers.NAME.KEY=VALUE can be given for it"
+        )
     for mapper in mappers:
         run = map_run(run, mapper, settings=settings.get("mappers", {}).get(mapper), seed=seed)
     show_run(run, as_json=as_json)
@@ -392,29 +393,6 @@ def _runs_for_views(folder: Path) -> tuple[Run, Run]:
     trials = ["bin.trials=trials", "dataset.duration_s=60.0"]
     full = toy_run(folder, model=model, mappers=mappers, controls=others[:1], assignments=trials)
     return full, toy_run(folder, model=model, assignments=trials)
-
-
-def show_run(run: Run, *, as_json: bool = False) -> None:
-    """Print where a run is kept, its figures beside those of its controls, and what they show."""
-    from nldisco_core import summary
-    from nldisco_core.ledger import standing
-
-    if as_json:
-        click.echo(json.dumps(summary.as_json(run), indent=2, allow_nan=False))
-        return
-    click.echo(f"run    {run.folder}")
-    findings = summary.Findings.of(run)
-    tables = summary.printable(summary.comparison(findings), {"model": run.model.provider})
-    if tables:
-        click.echo(f"On {findings.split} bins, mean [range] over instances.")
-    for title, table in tables.items():
-        click.echo(f"\n{title}\n{table.to_string()}")
-    click.echo()
-    for sentence in run.about.get("verdict", []):
-        click.echo(textwrap.fill(f"- {sentence}", width=110, subsequent_indent="  ", break_on_hyphens=False))
-    click.echo(textwrap.fill(f"- {standing(run)}", width=110, subsequent_indent="  ", break_on_hyphens=False))
-    for note in (note for note in run.about.get("notes", []) if note.split(":")[0] not in run.controls):
-        click.echo(textwrap.fill(f"note: {note}", width=110, subsequent_indent="  ", break_on_hyphens=False))
 
 
 cli.add_command(apply_command)

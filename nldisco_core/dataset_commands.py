@@ -11,8 +11,9 @@ import click
 
 from nldisco_core import plugins
 from nldisco_core.errors import ConfigError
+from nldisco_core.terminal import echo_columns
 
-__all__ = ["datasets", "echo_columns"]
+__all__ = ["datasets"]
 
 _LARGEST_COUNT = 1000  # from here on, a number given for sessions is an id such as 20090912
 _DATASET_OF_PATHS = "files"  # looked up by name like any other: no plugin is imported for it
@@ -94,11 +95,3 @@ def _shown(name_or_path: str, path: Path | None, assignments: tuple[str, ...]) -
         name, path = _DATASET_OF_PATHS, found
     given = {} if path is None else {"path": str(path)}
     return plugins.make("dataset", name, {**given, **settings.get("dataset", {})})
-
-
-def echo_columns(rows: Sequence[dict[str, str]], columns: tuple[str, ...]) -> None:
-    """Print rows as a table with a head."""
-    widths = {column: max([len(column), *(len(row[column]) for row in rows)]) for column in columns}
-    click.echo("  ".join(column.upper().ljust(widths[column]) for column in columns).rstrip())
-    for row in rows:
-        click.echo("  ".join(row[column].ljust(widths[column]) for column in columns).rstrip())

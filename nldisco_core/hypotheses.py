@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nldisco_core.beside_controls import AS_GOOD
 from nldisco_core.nulls import benjamini_hochberg
 from nldisco_core.preregistration import Hypothesis, Preregistration
 from nldisco_core.runs import ModelPart, Run
@@ -18,32 +19,39 @@ __all__ = ["judge"]
 def judge(plan: Preregistration, run: Run) -> pd.DataFrame:
     """One row per hypothesis, from the mappings of a run that were made as planned.
 
+    A hypothesis is about one latent that was settled on before the test, so that its own p counts, whether or not the
+    mapper chose that latent for its q. ``confirmed`` takes q <= alpha, a score as expected, no other variable that
+    explains the mapping better, and, for a model that is given labels, a score that silence does not reach.
+
     Returns
     -------
     DataFrame
         hypothesis, mapper, variable, statistic, expect, instance, latent and sign (latent null where the test is of all
         together); ``found`` (what was foretold, as text) and ``as_expected``; ``score`` (the mapper's), null,
-        null_mean, p and ``q`` (Benjamini-Hochberg over the hypotheses that could be tested), alpha; ``best_control``
-        and ``best_control_score``, see `nldisco_core.beside_controls`; ``n_agreeing`` of ``n_instances`` in which p <=
-        alpha and the score is as expected; ``verdict``, and ``reason`` where it is not ``confirmed``: ``not
+        null_mean, p and ``q`` (Benjamini-Hochberg over the hypotheses that have a p: not over latents), alpha;
+        ``better_explained_by`` (see `nldisco_core.comparison`); ``best_control``, ``best_control_score`` and
+        ``zero_input_score``, see `nldisco_core.beside_controls`; ``n_agreeing`` of ``n_instances`` in which p <= alpha
+        and nothing else speaks against it; ``verdict``, and ``reason`` where it is not ``confirmed``: ``not
         confirmed``, ``not testable`` or ``not as planned``
     """
     rows = [_judged(hypothesis, plan, run) for hypothesis in plan.hypotheses]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["q"] = benjamini_hochberg(table["p"].to_numpy(np.float64))
     table["verdict"], table["reason"] = zip(*(_verdict(row) for row in table.to_dict("records")), strict=True)
-    return table.drop(columns="failure").astype(_KINDS)
+    return table.drop(columns=["failure", "objections"]).astype(_KINDS)
 
 
 _COLUMNS = [
     *("hypothesis", "mapper", "variable", "statistic", "expect", "instance", "latent", "sign", "found", "as_expected"),
-    *("score", "null", "null_mean", "p", "alpha", "best_control", "best_control_score", "n_agreeing"),
-    *("n_instances", "failure"),
+    *("score", "null", "null_mean", "p", "alpha", "better_explained_by", "best_control", "best_control_score"),
+    *("zero_input_score", "n_agreeing", "n_instances", "failure", "objections"),
 ]
 
 _KINDS = {
-    **dict.fromkeys(("statistic", "found", "null", "best_control", "verdict", "reason"), "string"),
-    **dict.fromkeys(("score", "null_mean", "p", "q", "best_control_score"), "float64"),
+    **dict.fromkeys(
+        ("statistic", "found", "null", "better_explained_by", "best_control", "verdict", "reason"), "string"
+    ),
+    **dict.fromkeys(("score", "null_mean", "p", "q", "best_control_score", "zero_input_score"), "float64"),
     **{"latent": "Int32", "sign": "int8", "instance": "int32", "as_expected": "bool"},
 }
 
@@ -68,7 +76,14 @@ def _judged(hypothesis: Hypothesis, plan: Preregistration, run: Run) -> dict[str
     chosen = found.get(
         hypothesis.instance, _Tested(failure=("not testable", f"{hypothesis.mapper} has no scores of {missing}"))
     )
-    agreeing = [one for one in found.values() if one.p() <= plan.alpha and _as_expected(hypothesis, one)]
+    agreeing = [
+        one
+        for one in found.values()
+        if one.row is not None
+        and one.failure is None
+        and one.p() <= plan.alpha
+        and not _objections(one.row, hypothesis)
+    ]
     about: dict[str, Any] = {
         "hypothesis": hypothesis.name,
         "mapper": hypothesis.mapper,
@@ -81,23 +96,26 @@ def _judged(hypothesis: Hypothesis, plan: Preregistration, run: Run) -> dict[str
         "n_agreeing": len(agreeing),
         "n_instances": len(instances),
         "failure": chosen.failure,
+        "objections": [],
         "p": np.nan,
     }
     if chosen.row is None:
         return about
     row = chosen.row
-    expected = row.get(hypothesis.expectation.column)
     return about | {
         "statistic": row["statistic"],
         "latent": row["latent"],
         "sign": row["sign"],
-        "found": expected if isinstance(expected, str) else f"{expected:.4g}" if expected is not None else None,
+        "found": _text(row.get(hypothesis.expectation.column)),
         "score": row.get("score"),
         "null": row.get("null"),
         "null_mean": row["null_mean"],
         "p": np.nan if chosen.failure else chosen.p(),
         "best_control": row.get("best_control"),
         "best_control_score": row.get("best_control_score"),
+        "better_explained_by": row.get("better_explained_by"),
+        "zero_input_score": row.get("zero_input_score"),
+        "objections": _objections(row, hypothesis),
     }
 
 
@@ -150,15 +168,31 @@ def _as_expected(hypothesis: Hypothesis, tested: _Tested) -> bool:
     return row is not None and hypothesis.expectation.met(row[hypothesis.expectation.column])
 
 
+def _objections(row: pd.Series[Any], hypothesis: Hypothesis) -> list[str]:
+    """What speaks against a hypothesis besides its p."""
+    found, other, zero = (
+        row.get(c) for c in (hypothesis.expectation.column, "better_explained_by", "zero_input_score")
+    )
+    said = []
+    if not hypothesis.expectation.met(found):
+        said.append(f"expected {hypothesis.expect}, found {_text(found)}")
+    if isinstance(other, str):
+        said.append(f"{other} explains it better")
+    if zero is not None and zero >= row["score"] - AS_GOOD:
+        said.append(f"as strong without any activity ({row['statistic']} {zero:.3g})")
+    return said
+
+
+def _text(found: Any) -> str | None:
+    return found if isinstance(found, str) else None if found is None or pd.isna(found) else f"{found:.4g}"
+
+
 def _verdict(row: dict[str, Any]) -> tuple[str, str]:
     if row["failure"] is not None:
         verdict, reason = row["failure"]
         return verdict, reason
-    misses = []
-    if row["q"] > row["alpha"]:
-        misses.append(f"q is {row['q']:.3g}, above {row['alpha']:g}")
-    if not row["as_expected"]:
-        misses.append(f"expected {row['expect']}, found {row['found']}")
+    chance = [f"q is {row['q']:.3g}, above {row['alpha']:g}"] if row["q"] > row["alpha"] else []
+    misses = [*chance, *row["objections"]]
     return ("not confirmed", "; ".join(misses)) if misses else ("confirmed", "")
 
 

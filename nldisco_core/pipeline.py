@@ -33,8 +33,9 @@ from nldisco_core.run_writer import RunWriter, add_mapping
 from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
 from nldisco_core.sealing import identity, without_test
 from nldisco_core.splits import assign_splits
-from nldisco_core.summary import Findings, verdict
-from nldisco_core.zero_input import ZERO_INPUT, latents_without_activity
+from nldisco_core.summary import Findings
+from nldisco_core.verdict import verdict
+from nldisco_core.zero_input import ZERO_INPUT, latents_without_activity, notes_without_model
 
 __all__ = ["Analysis", "execute", "load_binned", "load_counts", "map_activations", "map_run", "run", "write_data"]
 
@@ -113,12 +114,7 @@ def execute(config: RunConfig, *, runs_dir: Path = DEFAULT_RUNS_DIR, resume: boo
                 writer.write_table(name, table)
             analysis = Analysis(writer, made, counts, data, quiet=quiet)
             own = analysis.fit("model", listed, model_config)
-            for name, (control, control_config) in made.controls.items():
-                _require(control, data)
-                matched = control_config.matched(
-                    reference=model_config, n_latents=own.main.n_latents, l0=analysis.l0(), n_units=data.n_units
-                )
-                analysis.fit(name, control, matched)
+            analysis.fit_controls(own, model_config)
             analysis.close()
     return writer.finished()
 
@@ -193,7 +189,7 @@ def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_di
     Parameters
     ----------
     latents : one row for each bin of the data
-    config : data and mappers; its model is not used
+    config : data, mappers and controls, which are matched to the activations; its model is not used
     source : where the activations come from, kept in the run
     """
     if config.sealed:
@@ -211,7 +207,9 @@ def map_activations(latents: Latents, config: RunConfig, *, source: str, runs_di
         write_data(writer, made, counts, data)
         analysis = Analysis(writer, made, counts, data, quiet=True)
         writer.about["model"] = {"provider": "saved-activations", "config": {"source": source}}
+        writer.about.setdefault("notes", []).extend(notes_without_model(space.label_use))
         analysis.keep("model", None, Latents.of(space), None)
+        analysis.fit_controls(Latents.of(space), ModelConfig(seeds=tuple(range(space.n_instances))))
         analysis.close()
     return writer.finished()
 
@@ -252,6 +250,14 @@ class Analysis:
             latents = model.transform(self._data)
         self.keep(part, model, latents, report)
         return latents
+
+    def fit_controls(self, own: Latents, reference: ModelConfig) -> None:
+        """Fit the controls, each matched to the latents of the run's own model and to its configuration."""
+        for name, (control, config) in self._made.controls.items():
+            _require(control, self._data)
+            n_units = self._data.n_units
+            matched = config.matched(reference=reference, n_latents=own.main.n_latents, l0=self.l0(), n_units=n_units)
+            self.fit(name, control, matched)
 
     def keep(self, part: str, model: LatentModel | None, latents: Latents, report: FitReport | None) -> None:
         """Write a model and its latents, evaluate and map them."""

@@ -10,19 +10,12 @@ import click
 
 from nldisco_core import plugins
 from nldisco_core.errors import ConfigError
+from nldisco_core.terminal import RUNS_DIR
 
 if TYPE_CHECKING:
     from nldisco_core.preregistration import Preregistration
 
 __all__ = ["open_command", "plan_command"]
-
-_RUNS_DIR = click.option(
-    "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
 
 
 @click.command("plan")
@@ -53,7 +46,7 @@ _RUNS_DIR = click.option(
     metavar="KEY=VALUE",
     help="A setting, such as mappers.selectivity.n_shifts=999.",
 )
-@_RUNS_DIR
+@RUNS_DIR
 def plan_command(
     source: str,
     variables: tuple[str, ...],
@@ -143,7 +136,7 @@ def _show(plan: Preregistration) -> None:
 @click.argument("run_name", metavar="RUN")
 @click.option("--plan", "file", type=click.Path(path_type=Path), help="What was planned, from `nldisco plan`.")
 @click.option("--without-plan", is_flag=True, help="Open the test split to explore; this is recorded.")
-@_RUNS_DIR
+@RUNS_DIR
 def open_command(run_name: str, file: Path | None, without_plan: bool, runs_dir: Path) -> None:
     """Open the test split of a sealed run, map it as planned and judge each hypothesis.
 
@@ -165,7 +158,9 @@ def open_command(run_name: str, file: Path | None, without_plan: bool, runs_dir:
     if plan is None:
         return
     table = run.table(HYPOTHESES)
-    for row in table[table["opening"] == opening["opening"]].to_dict("records"):
+    table = table[table["opening"] == opening["opening"]]
+    click.echo(f"q is over the {table['p'].notna().sum()} of {len(table)} hypotheses that could be tested")
+    for row in table.to_dict("records"):
         said = f"{row['hypothesis']}  {row['variable']}: {row['expect']} - {row['verdict']}"
         reason = f" ({row['reason']})" if row["reason"] else f" (found {row['found']}, q {row['q']:.3g})"
         beside = f"; {row['statistic']} {row['score']:.3g}" if row["score"] == row["score"] else ""

@@ -162,7 +162,8 @@ def _condition(column: pd.Series) -> str:
         return (
             f"{column.name} {values.min():.4g} to {values.max():.4g}" if numeric else f"{column.name} {len(distinct)}"
         )
-    return f"{column.name} {len(distinct)} ({', '.join(str(value) for value in distinct)})"
+    written = dict.fromkeys(f"{value:.12g}" if isinstance(value, float) else str(value) for value in distinct)
+    return f"{column.name} {len(written)} ({', '.join(written)})"
 
 
 def _readable(session: Session) -> tuple[list[Signal], list[str]]:

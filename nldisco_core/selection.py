@@ -28,7 +28,8 @@ class Selection:
     trial_filter : trials drawn, None for all
     session : id of the session in view, None for the one in which the latent is most active
     window_s : time window in view (s), None for all
-    against : name of the run this one is compared with, None before a choice
+    against : what this model is compared with, None before a choice: the name of another run, ``model:`` and the name
+        of another model of this run, or ``instance:`` and its number
     """
 
     run: str

@@ -153,10 +153,12 @@ def circular_conditions(covariate: Covariate, n_bins: int, *, start: float = 0.0
 def _discrete_conditions(covariate: Covariate) -> Conditions:
     values = covariate.values[:, 0]
     present, inverse = np.unique(values[covariate.defined], return_inverse=True)
+    first = ~_same_as_before(present)
+    present, inverse = present[first], np.cumsum(first)[inverse] - 1
     codes = np.full(len(values), -1, dtype=np.int32)
     codes[covariate.defined] = inverse
     names = covariate.categories
-    labels = tuple(f"{value:g}" if names is None else names[int(value)] for value in present)
+    labels = tuple(f"{value:.12g}" if names is None else names[int(value)] for value in present)
     return Conditions(variable=covariate.name, kind="discrete", codes=codes, labels=labels, centres=present)
 
 
@@ -166,7 +168,7 @@ def _quantile_conditions(covariate: Covariate, seen: NDArray[np.bool_], n_quanti
     inner = np.unique(values[seen])
     if len(inner) > n_quantiles:
         inner = np.unique(np.quantile(values[seen], np.arange(1, n_quantiles) / n_quantiles, method="higher"))
-    inner = inner[inner > low]
+    inner = inner[(inner > low) & ~_same_as_before(np.append(low, inner))[1:]]
     codes = np.where(covariate.defined, np.searchsorted(inner, values, side="right"), -1).astype(np.int32)
     edges = np.concatenate([[low], inner, [high]])
     between = [f"{a} to {b}{unit}" for a, b in _spans(inner)]
@@ -179,6 +181,15 @@ def _quantile_conditions(covariate: Covariate, seen: NDArray[np.bool_], n_quanti
         centres=(edges[:-1] + edges[1:]) / 2,
         edges=(edges,),
     )
+
+
+def _same_as_before(ascending: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n_values,) which values differ from the one before by rounding alone, as 1.3 from 5.4 - 4.1.
+
+    A difference of two times carries the rounding of the times: one that is 1e-12 of the largest value is none.
+    """
+    largest = np.abs(ascending[[0, -1]]).max() if len(ascending) else 0.0
+    return np.asarray(np.diff(ascending, prepend=-np.inf) <= 1e-12 * largest)
 
 
 def _position_conditions(covariate: Covariate, seen: NDArray[np.bool_], n_cells: int) -> Conditions:

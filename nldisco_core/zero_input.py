@@ -12,13 +12,28 @@ import numpy as np
 
 from nldisco_core.binned import Binned
 from nldisco_core.interfaces import LatentModel
-from nldisco_core.latents import Latents
+from nldisco_core.latents import LabelUse, Latents
 from nldisco_core.preprocessing import preprocess
 
-__all__ = ["ZERO_INPUT", "latents_without_activity"]
+__all__ = ["ZERO_INPUT", "latents_without_activity", "notes_without_model"]
 
 ZERO_INPUT = "zero-input"
 """Name of the control that is the model itself, given labels as ever and no activity."""
+
+
+def notes_without_model(label_use: LabelUse) -> tuple[str, ...]:
+    """What to beware of in activations whose model is not at hand, so that it cannot be run without activity."""
+    if label_use == "fit":
+        return ()
+    told = (
+        "their model was given labels to make them"
+        if label_use == "transform"
+        else "they do not say whether their model was given labels to make them"
+    )
+    return (
+        f"saved activations: {told}, and there is no {ZERO_INPUT} control without the model: a mapping to a variable "
+        "that it was given says nothing about the brain",
+    )
 
 
 def latents_without_activity(model: LatentModel, counts: Binned, data: Binned) -> Latents:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nldisco_core.cli import RUNS_DIR, show_run
+from nldisco_core.terminal import RUNS_DIR, show_run
 
 __all__ = ["demo"]
 

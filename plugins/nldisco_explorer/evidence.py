@@ -8,7 +8,7 @@ from typing import Any
 from nldisco_core.selection import Selection
 from nldisco_explorer.readings import Readings
 
-__all__ = ["MIN_ACTIVE_BINS", "OFTEN", "Evidence", "evidence", "latent_name"]
+__all__ = ["MIN_ACTIVE_BINS", "OFTEN", "Evidence", "evidence", "latent_name", "unit_called"]
 
 MIN_ACTIVE_BINS = 50
 OFTEN = 0.5  # active in a larger share of bins than this says little by being active
@@ -26,7 +26,8 @@ class Evidence:
     held_out : the same on test bins, where the test of the mapper stands
     copy : the copy-or-composite row of the run's table ``copies``, empty where there is none
     seeds : how well other instances hold the latent too, the row of the run's table ``stability``
-    best_control : name, column and value of the best score any latent of a control reaches, None where it is unknown
+    best_control : name, column and value of the best score any latent of a control reaches, None where it is unknown;
+        the column is ``score`` where the mapper itself held its score against the controls
     label_use : what the model was told about behaviour
     """
 
@@ -74,6 +75,11 @@ def latent_name(selection: Selection) -> str:
     return "No latent" if selection.latent is None else f"Latent {selection.latent}{half}"
 
 
+def unit_called(unit: object) -> str:
+    """A unit's id with the word before it, where the id is no more than a number."""
+    return f"unit {unit}" if str(unit).isdigit() else str(unit)
+
+
 def evidence(reads: Readings, selection: Selection) -> Evidence:
     """Gather what the run says of the selected latent, by the selected mapper or else the first."""
     mapper = selection.mapper or next(iter(reads.mappers), None)
@@ -90,13 +96,17 @@ def evidence(reads: Readings, selection: Selection) -> Evidence:
         held_out=scores if scores.get("split") == "test" else _scores(reads, selection, mapper, "test"),
         copy=reads.of_latent("copies", selection),
         seeds=reads.of_latent("stability", selection),
-        best_control=_best_control(reads, selection, mapper),
+        best_control=_best_control(reads, selection, mapper, scores),
         label_use=space.label_use,
     )
 
 
-def _best_control(reads: Readings, selection: Selection, mapper: str | None) -> tuple[str, str, float] | None:
-    """A control is not held against itself."""
+def _best_control(
+    reads: Readings, selection: Selection, mapper: str | None, scores: dict[str, Any]
+) -> tuple[str, str, float] | None:
+    """As the mapper found it, else the best of its table; a control is not held against itself."""
+    if "best_control_score" in scores and selection.model == "model":
+        return str(scores["best_control"]), "score", float(scores["best_control_score"])
     found = reads.best_control(mapper, selection.variable, selection.split)
     return None if found is None or found[0] == selection.model else found
 

@@ -19,7 +19,7 @@ ACTIVATION = "#2b86c5"
 BEHAVIOUR = "#c9741a"
 NEUTRAL = "#868d98"
 GRID = "#868d98"
-PALETTE = (ACTIVATION, BEHAVIOUR, "#159a72", "#bf6a9e", "#7b72c8", "#a08a1e", "#4aa3b5", "#b5563c")
+PALETTE = (ACTIVATION, BEHAVIOUR, "#159a72", "#bf6a9e", "#7b72c8", "#a08a1e", "#2f8fa3", "#b5563c")
 
 SUMMARY_CSS = """
 :host { margin: 0; }

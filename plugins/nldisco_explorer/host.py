@@ -6,6 +6,7 @@ import html
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -91,6 +92,7 @@ class Tile:
         self.offered, self._run, self._explorer = offered, run, explorer
         self._live: LiveView | None = None
         self._due: Selection | None = None
+        self._shown: Selection | None = None
         self.title, self.name = offered.title, offered.name
         missing = sorted(need for need in offered.needs if need not in run.offers)
         self.state = "absent" if missing else "waiting"
@@ -123,11 +125,15 @@ class Tile:
         try:
             if self._live is None:
                 self._live = self._build()
+            elif self._shows(selection):
+                self._due = None
+                return
             elif isinstance(self._live, CanvasTile) and self._live.applies and not self._live.in_view:
                 self._due = selection
                 return
             self._due = None
             self._live.show(selection)
+            self._shown = selection
             self.panel.visible = not isinstance(self._live, CanvasTile) or self._live.applies
             if self.state != "shown":
                 self._body[:] = [self._live.panel]
@@ -179,6 +185,16 @@ class Tile:
         if callable(act):
             act()
 
+    def forget(self) -> None:
+        """Let the next `show` draw, whatever is drawn now."""
+        self._shown = None
+
+    def _shows(self, selection: Selection) -> bool:
+        """Whether what is drawn holds for a selection too, that of another window of time."""
+        if self._shown is None or not isinstance(self._live, CanvasTile) or self._live.follows_window:
+            return False
+        return replace(self._shown, window_s=selection.window_s) == selection
+
     def _build(self) -> LiveView:
         live: LiveView = self.offered.view.build(self._run)
         if isinstance(live, JoinsExplorer):
@@ -194,7 +210,7 @@ class Tile:
                 self.show(self._due)
 
     def _fail(self, error: BaseException) -> None:
-        self.state = "failed"
+        self.state, self._shown = "failed", None
         logger.error("view %s failed", self.title, exc_info=error)
         self.reason = f"This tile failed: {type(error).__name__}: {error}. The others are not affected."
         content = f'<p class="error" role="status">{html.escape(self.reason)}</p>'
@@ -223,6 +239,8 @@ class TilePage:
     def forget(self) -> None:
         """Let the next `show` draw every tile."""
         self._drawn = None
+        for tile in self.tiles:
+            tile.forget()
 
     def show(self, selection: Selection, *, at_once: int | None = None) -> None:
         """Draw a selection in every tile, unless it is drawn already.

@@ -122,10 +122,17 @@ def place_of(
         trial_filter=given.numbers("trials", len(reads.trials.frame)),
         session=given.choice("session", "session", [each.session_id for each in reads.run.counts.sessions], None),
         window_s=given.window("window"),
-        against=given.choice("against", "run to compare with", [name for name in runs if name != start.run], None),
+        against=given.choice("against", "run to compare with", _comparable(reads, model, runs), None),
     )
     page = given.choice("page", "page", pages, HOME)
     return Place(selection=chosen, page=page), [*given.complaints, *given.unknown()]
+
+
+def _comparable(reads: Readings, model: str, runs: Collection[str]) -> list[str]:
+    """What a model may stand beside: other runs, models of its own run and instances of its own."""
+    instances = range(reads.space(model).n_instances)
+    others = [name for name in runs if name != reads.run.name]
+    return [*others, *(f"model:{name}" for name in reads.models), *(f"instance:{i}" for i in instances)]
 
 
 class _Given:

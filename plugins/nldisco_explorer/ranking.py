@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,13 +12,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nldisco_core.selection import Selection
-from nldisco_explorer.evidence import OFTEN
+from nldisco_explorer.evidence import OFTEN, unit_called
 from nldisco_explorer.readings import Readings
 
 __all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split"]
 
 KEY = "key"
 SIGNS = 4
+SAID = (
+    *("latent", "sign", "supported", "chosen", "better_explained_by"),
+    *("score", "best_control", "best_control_score"),
+)
+"""Columns that the notes rest on."""
+
 MOST_RANKINGS = 64
 """Rankings that are kept for all browser sessions."""
 
@@ -26,8 +35,9 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     """Rows of the selected mapping for its model, instance, variable, split, condition and lasso, best first.
 
     Where nothing was scored, all latents, the most active first. A column ``key`` tells rows apart (see `latent_of`);
-    ``note`` says what a reader must know of a latent: too little support, dead or active in over half the time, copy of
-    a unit; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores no row has are left out.
+    ``note`` says what a reader must know of a latent: dead, too little support, active in over half the time, not chosen
+    for the test, better explained by another variable, equalled by a control, copy of a unit; ``flags`` the same in a
+    word each; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores no row has are left out.
     The frame is kept for the next call and is not to be changed.
     """
     mapped = selection.mapper is not None and reads.is_mapped(selection.model, selection.mapper)
@@ -51,7 +61,7 @@ def _rank(reads: Readings, selection: Selection) -> pd.DataFrame:
     density = reads.density(selection.model)[selection.instance]
     key = chosen["latent"].astype(np.int64) * SIGNS + chosen["sign"] + 1
     chosen = chosen.assign(key=key, active=density[chosen["latent"].to_numpy(np.int64)])
-    chosen = chosen.assign(note=_notes(reads, selection, chosen), **_written(reads, selection, chosen))
+    chosen = chosen.assign(**_notes(reads, selection, chosen), **_written(reads, selection, chosen))
     if (chosen["sign"] != 0).any():
         chosen.insert(chosen.columns.get_loc("latent") + 1, "half", chosen["sign"].map({1: "+", -1: "−"}))
     first = ("q", "youden", "mutual_information", "auroc") if selection.condition is None else ("youden", "auroc")
@@ -115,21 +125,30 @@ def _written(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[
     }
 
 
-def _notes(reads: Readings, selection: Selection, rows: pd.DataFrame) -> list[str]:
-    density = reads.density(selection.model)[selection.instance]
-    copies = reads.copies
-    unit_of: dict[int, str] = {}
-    if copies is not None and "unit" in copies:
-        same = copies[(copies["model"] == selection.model) & (copies["instance"] == selection.instance)]
-        same = same[same["copy"].astype("boolean").fillna(False).astype(bool)]
-        unit_of = dict(zip(same["latent"].astype(int), same["unit"].astype(str), strict=True))
-    supported = (
-        rows["supported"].astype("boolean").fillna(True) if "supported" in rows else pd.Series(True, index=rows.index)
-    )
-    notes = []
-    for latent, enough in zip(rows["latent"].astype(int), supported, strict=True):
-        said = ["dead"] if density[latent] == 0 else ["too few"] if not enough else []
-        said += ["dense"] if density[latent] > OFTEN else []
-        said += [f"copy of {unit_of[latent]}"] if latent in unit_of else []
-        notes.append(", ".join(said))
-    return notes
+def _notes(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns ``note`` and ``flags``."""
+    said = [_said(reads, selection, row) for row in rows[[name for name in SAID if name in rows]].to_dict("records")]
+    return {"note": ["; ".join(each.values()) for each in said], "flags": [", ".join(filter(None, each)) for each in said]}
+
+
+def _said(reads: Readings, selection: Selection, row: dict[Hashable, Any]) -> dict[str, str]:
+    """What a reader must know of one row, most important first: in a word, and in full."""
+    known = {name: value for name, value in row.items() if not pd.isna(value)}
+    density = reads.density(selection.model)[selection.instance, int(row["latent"])]
+    if density == 0:
+        return {"dead": "dead"}
+    found = {}
+    if not known.get("supported", True):
+        found["too few"] = "too few active bins or visits"
+    elif not known.get("chosen", True):
+        found[""] = "not chosen on train, so not tested"  # in a word: no q
+    if density > OFTEN:
+        found["dense"] = "active in over half the time"
+    if "better_explained_by" in known:
+        found["explained"] = f"better explained by {known['better_explained_by']}"
+    if "score" in known and known.get("best_control_score", -math.inf) >= known["score"]:
+        found["control"] = f"the control {known['best_control']} scores as high"
+    copied = reads.of_latent("copies", replace(selection, latent=int(row["latent"]), sign=int(row["sign"])))
+    if copied.get("copy") and "unit" in copied:
+        found["copy"] = f"copy of {unit_called(copied['unit'])}"
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Iterable
@@ -75,6 +76,8 @@ def open_server(
     ServeError
         Other machines would be let in unasked, the port is in use or may not be bound, or no run is given.
     """
+    for name in ("bokeh.server.views.ws", "panel.io.document"):
+        logging.getLogger(name).addFilter(_is_news)
     require_access(address, named := tuple(origins), has_access=access is not None)
     port = _free_port(address, port)
     allowed = allowed_hosts(address, port, named)
@@ -142,6 +145,11 @@ def serve(
         server.io_loop.start()
     finally:
         server.stop()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a server's word is worth a line: that somebody closed a page while it was drawn is not."""
+    return "connection was closed" not in str(record.msg)
 
 
 def _by_name(runs: Iterable[Run]) -> dict[str, Run]:

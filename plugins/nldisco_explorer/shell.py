@@ -107,7 +107,7 @@ class Shell:
         keys.on_click(lambda _: self._browser.help())
         self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16), styles=WHOLE_HEIGHT)
         self._pages: dict[str, _Page] = {}
-        self._loaded = False
+        self._loaded, self._sent, self._asked = False, False, ""
         self._open(query)
         self.page = pmui.Page(
             title="nldisco explorer",
@@ -120,7 +120,8 @@ class Shell:
         )
         with edit_readonly(self.page):
             self.page.busy = False  # unbinds it from Panel's state: following that costs more than drawing a selection
-        pn.state.onload(self._mark_row)
+        self._sent = True
+        pn.state.onload(self._begin)
 
     @property
     def runs(self) -> Mapping[str, Run]:
@@ -164,6 +165,9 @@ class Shell:
 
     def _open(self, query: str) -> None:
         """Show the run that a query names, at the place that it names."""
+        if self._too_early:
+            self._asked = query
+            return
         name, complaints = _run_named(query, self._runs)
         reads = self._reads = readings(self._runs[name])
         place, more = place_of(query, reads, pages=self._titles, runs=self._runs)
@@ -174,14 +178,21 @@ class Shell:
             for page in self._titles
         }
         if self._loaded:
-            self._mark_row()
+            self._mark_rows()
         self._main[:] = [self._notice, self._browser, self._saver, *(page.panel for page in self._pages.values())]
         self._run_picker.value = name
         self._complain([*complaints, *more])
         self._moved(place, place)
 
+    @property
+    def _too_early(self) -> bool:
+        """Whether the page is on its way: Panel drops what changes then, and the browser would never hear of it."""
+        return self._sent and not self._loaded
+
     def _moved(self, old: Place, new: Place) -> None:
         """Draw a place on the page in view, all in one message; the other pages wait until they are turned to."""
+        if self._too_early:
+            return
         with hold():
             self._nav.value = new.page
             for name, page in self._pages.items():
@@ -236,9 +247,17 @@ class Shell:
             self._stepping = False
             self._browser.handled += 1
 
-    def _mark_row(self) -> None:
-        """Mark the selected row once the browser has built its table, which drops a mark that comes with the page."""
+    def _begin(self) -> None:
+        """The browser has the page: draw what was asked for meanwhile, and what is further down."""
         self._loaded = True
+        with hold():
+            if self._asked:
+                self._follow(self._asked)
+            self._moved(self.live.place, self.live.place)
+            self._mark_rows()
+
+    def _mark_rows(self) -> None:
+        """Mark the selected row once the browser has built its table, which drops a mark that comes with the page."""
         for page in self._pages.values():
             page.mark_row()
 
@@ -334,7 +353,9 @@ class _Page:
 
     def _go_on(self) -> None:
         document = pn.state.curdoc
-        if self._tiles is not None and self._tiles.go_on(AT_ONCE if document is not None else ALL):
+        with hold():
+            more = self._tiles is not None and self._tiles.go_on(AT_ONCE if document is not None else ALL)
+        if more:
             document.add_next_tick_callback(self._go_on)
 
     def _build(self) -> None:
@@ -359,4 +380,5 @@ class _Page:
                 pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0, styles=WHOLE_HEIGHT)
             ]
         else:
+            frame.margin = (0, 0, 12, 0)
             self.panel[:] = [frame, self._tiles.panel]

@@ -17,14 +17,13 @@ __all__ = ["mapped_space", "n_active"]
 
 
 def mapped_space(run: Run, model: str, cache: Cache) -> LatentSpace:
-    """The space ``latents``: sparse codes on kept arrays, dense ones as they lie in the run."""
+    """The space ``latents`` at its deepest level: sparse codes on kept arrays, dense ones as they lie in the run."""
     part = run.part(model)
     kept = cache.get("latents" if model == "model" else f"controls/{model}", lambda: _space_arrays(part.latents.main))
     if "data-0" not in kept:
         return part.latents.main
     n_rows, n_latents, n_instances = map(int, kept["shape"])
     row_kind, code_kind, label_use = map(str, kept["kinds"])
-    masks = tuple(kept[f"level_mask-{i}"] for i in range(n_instances)) if "level_mask-0" in kept else None
     return LatentSpace(
         codes=tuple(_csc(kept, i, (n_rows, n_latents)) for i in range(n_instances)),
         session_ids=tuple(map(str, kept["session_ids"])),
@@ -33,7 +32,6 @@ def mapped_space(run: Run, model: str, cache: Cache) -> LatentSpace:
         code_kind=code_kind,  # type: ignore[arg-type]  # written from one
         defined=np.asarray(kept["defined"]) if "defined" in kept else None,
         level_sizes=tuple(map(int, kept["level_sizes"])),
-        level_masks=masks,
         label_use=label_use,  # type: ignore[arg-type]  # written from one
     )
 
@@ -43,12 +41,11 @@ def _space_arrays(space: LatentSpace) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {"kinds": np.array([space.row_kind, space.code_kind, space.label_use])}
     if isinstance(space.codes, np.ndarray):
         return arrays
-    for i, code in enumerate(space.codes):
+    for i in range(space.n_instances):
+        code = space.csc(i)  # where levels select for themselves, what the deepest one selects is what is drawn
         arrays[f"indptr-{i}"] = code.indptr.astype(np.int64)
         arrays[f"indices-{i}"] = code.indices.astype(np.int32)
         arrays[f"data-{i}"] = code.data.astype(np.float32)
-        if space.level_masks is not None:
-            arrays[f"level_mask-{i}"] = space.level_masks[i]
     if space.defined is not None:
         arrays["defined"] = space.defined
     return arrays | {

@@ -102,9 +102,12 @@ TABLE_CSS = """
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-title {
   font-weight: 500; padding-right: 14px; overflow: visible; text-overflow: clip;
 }
-.tabulator .tabulator-row { min-height: 0 !important; height: 28px !important; }
 .tabulator .tabulator-row .tabulator-cell {
   padding: 4px 6px !important; min-height: 0 !important; height: 27px !important; font-size: 13px; cursor: pointer;
+}
+.tabulator .tabulator-row { height: auto !important; min-height: 28px !important; }
+.tabulator .tabulator-row .tabulator-cell:is([tabulator-field="note"], [tabulator-field="flags"]) {
+  height: auto !important; white-space: normal !important; overflow-wrap: anywhere; line-height: 19px;
 }
 """
 

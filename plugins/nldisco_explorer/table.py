@@ -32,11 +32,12 @@ PICKERS = {
     "split": "split",
     "mapper": "mapper",
 }
-COMPACT_WHOLE = ("latent", "half", "name", "preferred", "q", "youden", "note")
-COMPACT_UNSCORED = ("latent", "half", "name", "active", "note")
-COMPACT_VALUE = ("latent", "half", "name", "coverage", "specificity", "auroc", "note")
+COMPACT_WHOLE = ("latent", "half", "name", "preferred", "q", "youden", "flags")
+COMPACT_UNSCORED = ("latent", "half", "name", "active", "flags")
+COMPACT_VALUE = ("latent", "half", "name", "coverage", "specificity", "auroc", "flags")
 FIRST = ("latent", "half", "name", "stars", "note")
-COMPACT_WIDTHS = {"latent": 58, "half": 44, "q": 62, "youden": 66, "coverage": 70, "specificity": 78, "auroc": 62}
+COMPACT_WIDTHS = {"latent": 56, "half": 44, "q": 62, "youden": 62, "coverage": 70, "specificity": 78, "auroc": 58}
+FULL_WIDTHS = {"note": 330}
 COMPACT_ROWS, FULL_ROWS = 18, 20
 ORDER = (
     "preferred",
@@ -54,9 +55,15 @@ ORDER = (
     "n_visits",
     "unit",
     "unit_correlation",
+    "score",
+    "best_control",
+    "best_control_score",
+    "better_explained_by",
+    "chosen",
 )
 LAST = ("statistic", "null", "null_mean", "effective_shifts")
-HIDDEN = ("instance", "sign", "variable", "condition", "split", "label_use", "supported", "top", "copy")
+HIDDEN = ("instance", "sign", "variable", "condition", "split", "label_use", "supported", "top", "copy", "kind", "flags")
+UNTESTED = "untested"
 TITLES = {
     "mutual_information": "information",
     "resultant_length": "resultant",
@@ -69,6 +76,8 @@ TITLES = {
     "cohens_d": "Cohen's d",
     "n_on": "bins on",
     "n_off": "bins off",
+    "chosen": "chosen on train",
+    "flags": "note",
 }
 
 
@@ -122,7 +131,7 @@ class RankedTable:
             sizing_mode="stretch_width",
             theme="simple",
             layout="fit_columns" if compact else "fit_data_fill",
-            widths=COMPACT_WIDTHS if compact else {},
+            widths=COMPACT_WIDTHS if compact else FULL_WIDTHS,
             stylesheets=[TABLE_CSS],
             margin=0,
         )
@@ -255,7 +264,9 @@ class RankedTable:
                 titles={name: TITLES.get(name, name.replace("_", " ")) for name in columns},
                 formatters={"latent": NumberFormatter(format="0")}  # a name, not an amount: 1004 and not 1,004
                 | {
-                    name: NumberFormatter(format="0.[000]" if name != "q" and name != "p" else "0.[0000]")
+                    name: NumberFormatter(format="0.[0000]", nan_format=UNTESTED)
+                    if name in ("q", "p")
+                    else NumberFormatter(format="0.[000]", nan_format="–")
                     for name in columns
                     if pd.api.types.is_float_dtype(shown[name])
                 },
@@ -263,10 +274,12 @@ class RankedTable:
             )
         self._rows, selection = rows, place.selection
         n_latents = self._reads.space(selection.model).n_latents
-        said = [self._counted(place, len(rows), n_rows, n_latents)]
-        if not self._compact and n_rows and place.selection.mapper is not None:
-            said += self._reads.mapping(selection.model, place.selection.mapper).notes
-        self._count.object = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in said)
+        said = f"<p>{html.escape(self._counted(place, len(rows), n_rows, n_latents))}</p>"
+        if not self._compact and n_rows and selection.mapper is not None:
+            notes = self._reads.mapping(selection.model, selection.mapper).notes
+            items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+            said += f"<details><summary>How they were tested ({len(notes)})</summary><ul>{items}</ul></details>" * bool(notes)
+        self._count.object = said
 
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nldisco_core.beside_controls import AS_GOOD
 from nldisco_core.binned import SPLITS
-from nldisco_core.contributions import co_activity, contributing_units
+from nldisco_core.contributions import contributing_units
 from nldisco_core.discoveries import found
 from nldisco_core.latents import LatentSpace
 from nldisco_core.runs import Run
 from nldisco_core.summary import Findings
+from nldisco_core.unit_activity import co_activity
 
 __all__ = ["BINS_OF", "Evidence", "Shown", "evidence"]
 
@@ -115,7 +117,7 @@ def _whole_rows(run: Run, split: str) -> pd.DataFrame:
                     mapper=mapper,
                     found=found(table),
                     supported=supported.astype("boolean").fillna(False).astype(bool),
-                    equalled=given["best_control_score"] >= given["score"],
+                    equalled=given["best_control_score"] >= given["score"] - AS_GOOD,
                     score=given["score"],
                 )
             )

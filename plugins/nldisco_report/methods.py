@@ -76,8 +76,9 @@ def _on_mapping(run: Run) -> Iterator[str]:
         yield (
             "A p value is the share of relabelled behaviours that do as well as the real one, itself among them; "
             "signals were shifted in a circle inside stretches of their session, conditions permuted among trials, and "
-            "events shifted within trials. q is Benjamini and Hochberg's, within an instance over the mappings that "
-            "stood out on training bins. A latent is supported by at least 50 active bins and 10 visits."
+            "events shifted within trials. q is Benjamini and Hochberg's, within an instance and a mapper over the "
+            "mappings that stood out on training bins; those that did not have none. A latent is supported "
+            "by at least 50 active bins and 10 visits."
         )
     yield (
         "Curves show mean activations, silent bins included; bands are 95 % percentile intervals over 200 resamplings "

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nldisco_core.hookspecs import hookimpl
+from nldisco_core.terminal import RUNS_DIR
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -16,15 +17,6 @@ def nldisco_commands(cli: click.Group) -> None:
     """``nldisco report`` and ``nldisco figures``."""
     cli.add_command(report)
     cli.add_command(figures)
-
-
-_RUNS_DIR = click.option(
-    "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
 
 
 def _formats(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -46,7 +38,7 @@ def _formats(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tup
     callback=_formats,
     help="Also write each figure into a folder beside the page: svg, pdf and png, with commas between.",
 )
-@_RUNS_DIR
+@RUNS_DIR
 def report(
     run_name: str, file: Path | None, latents: int, instance: int, formats: tuple[str, ...], runs_dir: Path
 ) -> None:
@@ -76,7 +68,7 @@ def report(
 @click.option("--split", help="Bins that are drawn, or all. [default: those that are reported]")
 @click.option("--formats", default="svg,pdf,png", show_default=True, callback=_formats, help="Formats to be written.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@_RUNS_DIR
+@RUNS_DIR
 def figures(
     run_name: str,
     latent: int,

@@ -77,9 +77,9 @@ def _counted(found: Evidence, where: str) -> str:
     elsewhere = ", ".join(map(str, found.n_found_elsewhere))
     others = f" Other instances: {elsewhere} found." if elsewhere else ""
     return (
-        f"Instance {found.instance} of {found.n_instances}: {found.n_found} found (supported, q < .05 on {where}, not "
-        f"better explained by another variable) of {found.n_supported} with enough active bins of {found.n_latents} "
-        f"latents.{others}"
+        f"Instance {found.instance} of {found.n_instances}: {found.n_found} found by at least one test of a mapper "
+        f"(supported, q < .05 on {where}, not better explained by another variable) of {found.n_supported} with enough "
+        f"active bins of {found.n_latents} latents.{others}"
     )
 
 
@@ -104,7 +104,10 @@ def planned(run: Run) -> str:
     for opening, found in _hypotheses(run).groupby("opening", sort=False) if _HYPOTHESES in run.tables else ():
         kind = found["kind"].iloc[0]
         good = "as expected" if kind == "exploratory" else "confirmed"
-        said = f"opening {opening}, {kind}: {(found['verdict'] == good).sum()} of {len(found)} {good}"
+        said = (
+            f"opening {opening}, {kind}: {(found['verdict'] == good).sum()} of {len(found)} {good}; "
+            f"q over the {found['p'].notna().sum()} that could be tested"
+        )
         rows = found[list(_JUDGED)].to_numpy().tolist()
         parts.append(f"<h3>Hypotheses <small>{html.escape(said)}</small></h3>")
         parts.append(table(tuple(_JUDGED.values()), rows, keys=tuple(_JUDGED), text=True))
@@ -149,7 +152,8 @@ def _beside(control: object, score: object) -> str:
 def recording(run: Run) -> str:
     """What was recorded."""
     data, card = run.counts, run.about.get("card", {})
-    n_bins = [f"{name} {int((data.split == code).sum()):,}" for code, name in enumerate(SPLITS)]
+    n_bins = {name: int((data.split == code).sum()) for code, name in enumerate(SPLITS)}
+    n_bins |= {"gaps between them": n} if (n := data.n_bins - sum(n_bins.values())) else {}
     named = [(key, card.get(key) or None, "") for key in ("species", "area", "licence", "citation", "source")]
     located = data.shares_units and "region" in data.units
     regions = data.units["region"].fillna("").value_counts().to_dict() if located else {}
@@ -161,7 +165,7 @@ def recording(run: Run) -> str:
         ("bins", data.n_bins, "n_bins"),
         ("bin width (s)", data.bin_s, "bin_s"),
         ("duration (min)", round(data.n_bins * data.bin_s / 60, 2), ""),
-        ("bins by split", ", ".join(n_bins), ""),
+        ("bins by split", ", ".join(f"{name} {n:,}" for name, n in n_bins.items()), ""),
         ("variables", ", ".join(data.covariate_names) or None, ""),
     ]
     sha = str(run.about.get("fingerprint", ""))

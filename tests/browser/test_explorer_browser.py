@@ -41,6 +41,19 @@ TEXT = """root => {
 }"""
 WRITTEN = """() => { let at = document.activeElement; while (at.shadowRoot) { at = at.shadowRoot.activeElement }
   return at.value }"""
+IMPATIENT = """window.impatient = {clicked: 0, latent: ""}
+const below = each => [each, ...(each.shadowRoot ? all(each.shadowRoot) : [])]
+const all = root => [...root.querySelectorAll("*")].flatMap(below)
+const clicking = setInterval(() => {
+  const cells = all(document).filter(each => each.matches(".tabulator-row [tabulator-field=latent]"))
+  if (!cells.length) { return }
+  const cell = cells[impatient.clicked % Math.min(cells.length, 12)]
+  Object.assign(impatient, {clicked: impatient.clicked + 1, latent: cell.textContent.trim()})
+  cell.click()
+  if (impatient.clicked >= 30) { clearInterval(clicking) }
+}, 60)"""
+"""Clicks on rows from when the first of them is there."""
+
 DARK = "rgb(24, 29, 35)"
 
 
@@ -107,6 +120,11 @@ def row(visit: Visit, position: int) -> tuple[Any, int]:
     return cell, int(cell.inner_text())
 
 
+def marked(visit: Visit, page: str = "latent") -> list[str]:
+    """Latents of the rows that are marked in the table of a page."""
+    return visit.page.locator(f".page-{page} .tabulator-selected [tabulator-field=latent]").all_inner_texts()
+
+
 def sort_by_latent(visit: Visit) -> None:
     visit.page.locator(".page-latent .tabulator-col[tabulator-field=latent]").click()
     first = visit.page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").first
@@ -145,6 +163,38 @@ def test_click_after_sorting_draws_the_row_that_was_clicked(
     cell.click()
     visit.wait_for_latent(latent)
     assert away(visit.direction(), preferred_direction(0, latent)) < 0.25
+
+
+def test_row_of_the_latent_in_view_is_marked_and_no_other(visit: Visit) -> None:
+    visit.open("?latent=11&variable=heading")
+    mark = visit.page.locator(".page-latent .tabulator-selected [tabulator-field=latent]")
+    mark.filter(has_text=re.compile("^11$")).wait_for()
+    cell, latent = row(visit, 2)
+    cell.click()
+    visit.wait_for_latent(latent)
+    assert marked(visit) == [str(latent)]
+    sort_by_latent(visit)
+    visit.page.locator(HEADING).click()
+    visit.page.keyboard.press("j")
+    visit.wait_for_latent(latent + 1)
+    mark.filter(has_text=re.compile(f"^{latent + 1}$")).wait_for()
+    for name in ("Map", "Mappings", "Latent"):
+        visit.page.get_by_role("button", name=name, exact=True).click()
+        shown = visit.page.locator(f".page-{name.lower()} .tabulator-selected [tabulator-field=latent]")
+        shown.filter(has_text=re.compile(f"^{latent + 1}$")).wait_for(timeout=20_000)
+        assert marked(visit, name.lower()) == [str(latent + 1)]
+
+
+def test_clicks_while_the_page_is_on_its_way_lose_nothing(visit: Visit) -> None:
+    """Panel drops what changes before the browser says that it is ready; tiles would stay away for good."""
+    visit.page.add_init_script(IMPATIENT)
+    visit.open()
+    assert visit.page.evaluate("impatient.clicked") > 3
+    latent = int(visit.page.evaluate("impatient.latent"))
+    visit.wait_for_latent(latent)
+    assert marked(visit) == [str(latent)]
+    visit.page.locator(".page-latent h3", has_text=LAST_TILE).wait_for()
+    assert visit.page.locator(".page-latent .tile").count() >= 13
 
 
 def test_another_instance_draws_its_own_latents(visit: Visit, preferred_direction: Callable[[int, int], float]) -> None:

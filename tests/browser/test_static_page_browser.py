@@ -19,7 +19,6 @@ from nldisco_core.selection import Selection
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 HOSTILE = "<img src=x onerror='window.owned = 1'><script>window.owned = 1</script>"
 

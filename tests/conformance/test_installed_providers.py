@@ -30,7 +30,7 @@ QUICK: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "maze-reach"): {"n_trials": 60, "n_units": 4, "n_mazes": 2},
     ("mapper", "selectivity"): {"n_shifts": 99},
     ("mapper", "spatial"): {"n_shifts": 99},
-    ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400},
+    ("mapper", "decoding"): {"n_shifts": 19, "max_rows": 400, "few": [1]},
 }
 
 

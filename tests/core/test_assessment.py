@@ -13,14 +13,16 @@ from nldisco_core.absorption import absorption
 from nldisco_core.assessment import assess
 from nldisco_core.binned import SPLITS
 from nldisco_core.conformance.toy_dataset import toy_run
-from nldisco_core.contributions import attributed_units, co_activity, contributing_units, region_weights
+from nldisco_core.contributions import attributed_units, contributing_units, region_weights
 from nldisco_core.cosmoothing import co_smoothing
 from nldisco_core.dominance import single_unit_dominance
 from nldisco_core.interfaces import Attributes, HasDictionary
 from nldisco_core.neighbours import coactive_neighbours, dictionary_neighbours, family_counts
 from nldisco_core.runs import ModelPart, Run
-from nldisco_core.summary import Findings, comparison, printable, verdict
+from nldisco_core.summary import Findings, comparison, printable
 from nldisco_core.tuning import conditions
+from nldisco_core.unit_activity import co_activity
+from nldisco_core.verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("toys")
 SETTINGS = ["dataset.duration_s=60.0", "model.n_latents=3", "model.seeds=[0,1,2]"]

@@ -319,8 +319,9 @@ def test_a_run_cut_off_looks_unfinished_and_resumed_ends_with_the_same_bits(
     )  # fmt: skip
     environment = {**os.environ, "NLDISCO_CHECKPOINT_EVERY_S": "0.2"}
     process = subprocess.Popen(
-        _command(*words, "--runs-dir", tmp_path / "cut"), env=environment, stderr=subprocess.PIPE, text=True
-    )
+        _command(*words, "--runs-dir", tmp_path / "cut"), env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("*.partial/checkpoints/model/last")):
         assert process.poll() is None, process.communicate()[1]

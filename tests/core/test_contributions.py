@@ -14,10 +14,11 @@ from scipy import sparse, stats
 
 from nldisco_core.binned import Binned
 from nldisco_core.conformance.toys import toy_binned, toy_latents
-from nldisco_core.contributions import CoActivity, co_activity, contributing_units, region_weights
+from nldisco_core.contributions import contributing_units, region_weights
 from nldisco_core.errors import DataError, IncompatibleData
 from nldisco_core.interfaces import Dictionary
 from nldisco_core.latents import LatentSpace
+from nldisco_core.unit_activity import CoActivity, co_activity
 
 
 def space_of(codes: np.ndarray, data: Binned, *, is_sparse: bool = True, **further: Any) -> LatentSpace:

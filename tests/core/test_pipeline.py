@@ -185,6 +185,21 @@ def test_saved_activations_of_several_sessions_keep_their_sessions(tmp_path: Pat
     np.testing.assert_array_equal(run.latents.main.row_offsets, counts.row_offsets)
 
 
+def test_saved_activations_stand_beside_controls_that_are_matched_to_them(tmp_path: Path) -> None:
+    few = [SHORT, "mappers.selectivity.n_shifts=19", "co_smoothing=false"]
+    config = compose(dataset="toy", model="elsewhere", mappers=["selectivity"], controls=["nmf"], assignments=few)
+    counts = pipeline.load_binned(plan(config))[0]
+    saved = np.stack([counts.activity[:, :3], counts.activity[:, 3:6]]).astype(np.float32)
+    np.save(tmp_path / "a.npy", saved)
+    run = pipeline.map_activations(read_activations(tmp_path / "a.npy"), config, source="a.npy", runs_dir=tmp_path)
+    control = run.controls["nmf"].latents.main
+    assert (control.n_instances, control.n_latents) == (2, 3)
+    table = run.mapping("selectivity").table
+    heading = table[(table["variable"] == "heading") & table["condition"].isna() & (table["split"] == "test")]
+    assert set(heading["best_control"]) == {"nmf"}
+    assert not any("No controls were run" in sentence for sentence in run.about["verdict"])
+
+
 def test_stored_zeros_of_saved_activations_are_not_active(tmp_path: Path) -> None:
     matrix = sparse.csc_array(np.ones((6, 2)))
     matrix.data[:6] = 0

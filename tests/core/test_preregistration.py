@@ -6,6 +6,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from nldisco_core import opening, pipeline
 from nldisco_core.binned import SPLITS
 from nldisco_core.conformance.toy_dataset import toy_run
 from nldisco_core.errors import ConfigError, DataError, RunError
+from nldisco_core.files import write_mapping
+from nldisco_core.hypotheses import judge
 from nldisco_core.ledger import LEDGER, openings, standing
 from nldisco_core.opening import open_run
 from nldisco_core.preregistration import (
@@ -425,3 +428,37 @@ def test_a_hypothesis_names_a_latent_that_is_there(bare: Run) -> None:
     table = open_run(bare, plan.model_copy(update={"hypotheses": tuple(rows)})).table("hypotheses")
     assert set(table["verdict"]) == {"not testable"}
     assert table["reason"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"better_explained_by": "speed"}, "speed explains it better"),
+        ({"zero_input_score": 0.99}, "as strong without any activity (max mcc 0.99)"),
+    ],
+)
+def test_what_something_else_explains_is_not_confirmed_however_small_its_p(
+    bare: Run, columns: dict[str, Any], reason: str
+) -> None:
+    plan = plan_for(bare, TUNED[0])
+    run = open_run(bare, plan)
+    confirmed = run.table("hypotheses").iloc[0]
+    assert (confirmed["verdict"], confirmed["n_agreeing"]) == ("confirmed", 1)
+    result = run.mapping("selectivity")
+    write_mapping(run.folder / "mappings" / "selectivity", replace(result, table=result.table.assign(**columns)))
+    row = judge(plan, Run(run.folder)).iloc[0]
+    assert (row["verdict"], row["reason"], row["n_agreeing"]) == ("not confirmed", reason, 0)
+    assert row["q"] == confirmed["q"] <= 0.05
+
+
+def test_a_named_latent_counts_by_its_own_p_though_the_mapper_did_not_choose_it(bare: Run) -> None:
+    plan = plan_for(bare, TUNED[0])
+    run = open_run(bare, plan)
+    latent = int(run.table("hypotheses")["latent"].iloc[0])
+    result = run.mapping("selectivity")
+    unchosen = result.table.assign(chosen=False, q=np.nan)
+    write_mapping(run.folder / "mappings" / "selectivity", replace(result, table=unchosen))
+    named = plan.hypotheses[0].model_copy(update={"latent": latent})
+    row = judge(plan.model_copy(update={"hypotheses": (named,)}), Run(run.folder)).iloc[0]
+    assert row["verdict"] == "confirmed"
+    assert row["q"] == row["p"] == run.table("hypotheses")["p"].iloc[0]

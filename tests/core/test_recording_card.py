@@ -20,6 +20,7 @@ def session() -> Session:
     trials = pd.DataFrame(
         {"start_s": [0.0, 10.0, 15.0], "stop_s": [8.0, 16.0, 30.0], "go_s": [1.0, 11.0, 17.0], "side": ["l", "r", "l"]}
     )
+    trials["held_s"] = pd.Series([5.4 - 4.1, 1.3, 2.0], dtype=object)
     times_s = np.concatenate([np.arange(0, 40, 0.1), np.arange(60, 100, 0.1)])
     signals = {
         "speed": Signal(name="speed", times_s=times_s, values=np.linspace(0, 7, 800), physical_unit="cm/s"),
@@ -65,7 +66,8 @@ def test_trials_behaviour_gaps_and_warnings_are_listed(session: Session) -> None
         "span         0 to 100 s (100 s)",
         "counts; 550 spikes; rates",
         "observed     83.3% of bins and units",
-        "trials (3 rows): 8 s long (median; 6 to 15 s), 1 overlap an earlier one; events go_s; side 2 (l, r)",
+        "trials (3 rows): 8 s long (median; 6 to 15 s), 1 overlap an earlier one; events go_s; side 2 (l, r); "
+        "held_s 2 (1.3, 2)",
         "speed (linear, cm/s, 10 Hz): 0 to 7",
         "rule (discrete, unit not stated, 0.02 Hz): 2 values: near, far",
         "gaps         speed: 1, the longest 20.1 s",

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from nldisco_core.mapping import mapping_table
-from nldisco_core.summary import Findings, comparison, printable, top_mappings, verdict
+from nldisco_core.summary import Findings, comparison, printable, top_mappings
+from nldisco_core.verdict import verdict
 
 
 def _metrics() -> pd.DataFrame:
@@ -147,10 +148,9 @@ def test_what_another_variable_explains_better_is_neither_counted_nor_listed() -
     assert top_mappings(findings)["latent"].tolist() == [2]
     assert top_mappings(findings)["found"].all()
     said = " ".join(verdict(findings, {"model": "sae"}))
-    assert (
-        "1.0 of 3.0 supported latents of sae are tuned to position at q < .05, mean over instances (same 3.0)." in said
-    )
-    assert "2.0 more are not reported: another variable explains them better." in said
+    assert "1 of 3 supported latents of sae are tuned to position at q < .05, mean over instances (same 3)." in said
+    assert "2 more not reported: another variable explains them better." in said
+    assert "same has at least as many, so their number is no evidence of a good model." in said
 
 
 def test_the_words_say_when_a_control_equals_the_best_latent() -> None:
@@ -159,6 +159,22 @@ def test_the_words_say_when_a_control_equals_the_best_latent() -> None:
     assert "The best latent of sae for position (0.60) is above that of every control (same 0.40)." in above
     equal = verdict(_position(_scored(0.6, nothing), _scored(0.595, nothing)), {"model": "sae"})
     assert "The best latent of sae for position (0.60) is equalled by that of same (0.59)." in equal
+
+
+def test_no_best_latent_is_named_where_none_was_found() -> None:
+    explained = _position(_scored(0.6, ("heading",) * 3), _scored(0.4, (None,) * 3))
+    said = " ".join(verdict(explained, {"model": "sae"}))
+    assert "0 of 3 supported latents of sae are tuned to position" in said
+    assert "best latent" not in said
+    partly = _position(_scored(0.6, ("heading", None, None)), _scored(0.4, (None,) * 3))
+    assert "position (0.30) is equalled by that of same (0.40)." in " ".join(verdict(partly, {"model": "sae"}))
+
+
+def test_a_variable_without_p_values_is_said_to_be_untested() -> None:
+    untested = tuple(table.assign(p=np.nan, q=np.nan) for table in _scored(0.6, (None,) * 3))
+    said = " ".join(verdict(_position(untested, _scored(0.4, (None,) * 3)), {"model": "sae"}))
+    assert "No latent of sae could be tested for position: there are no p values, the notes say why." in said
+    assert "best latent" not in said
 
 
 def test_the_words_say_how_much_labels_alone_give() -> None:

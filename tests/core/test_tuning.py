@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +106,22 @@ def test_labels_carry_the_unit_and_tell_conditions_apart() -> None:
     assert conditions(circular([0.1])).labels[:2] == ("0 to 30°", "30 to 60°")
     clock = Covariate(name="clock", values=np.array([1.0]), kind="circular", period=24.0, physical_unit="h")
     assert conditions(clock, n_circular=4).labels == ("0 to 6 h", "6 to 12 h", "12 to 18 h", "18 to 24 h")
+
+
+@pytest.mark.parametrize("kind", ["linear", "discrete"])
+def test_values_that_differ_by_rounding_are_one_value_and_are_written_as_people_do(kind: Any) -> None:
+    durations = np.array([5.4 - 4.1, 1.3, 61.3 - 60, 2.2, 3.2])
+    assert len(np.unique(durations)) == 5
+    assert f"{durations[0]}" != "1.3"
+    chosen = conditions(Covariate(name="duration", values=durations, kind=kind, physical_unit="s"))
+    assert chosen.codes.tolist() == [0, 0, 0, 1, 2]
+    written = {"linear": ("below 2.2 s", "2.2 to 3.2 s", "3.2 s and above"), "discrete": ("1.3", "2.2", "3.2")}
+    assert chosen.labels == written[kind]
+
+
+def test_discrete_numbers_are_told_apart_by_their_labels() -> None:
+    days = Covariate(name="day", values=np.array([20090912.0, 20090913.0]), kind="discrete")
+    assert conditions(days).labels == ("20090912", "20090913")
 
 
 def test_circular_conditions_are_equal_parts_whatever_turn_the_values_are_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 from nldisco_core import pipeline
 from nldisco_core.binned import Binned
-from nldisco_core.config import parse
+from nldisco_core.config import RunConfig, parse
 from nldisco_core.conformance.models import check_model
 from nldisco_core.conformance.toy_dataset import toy_run
 from nldisco_core.conformance.toy_fits import fit
 from nldisco_core.conformance.toy_label_model import LookUp, LookUpConfig
 from nldisco_core.conformance.toys import toy_binned
+from nldisco_core.latents import LabelUse, Latents
 from nldisco_core.preprocessing import preprocess
 from nldisco_core.runs import Run
 from nldisco_core.zero_input import ZERO_INPUT, latents_without_activity
@@ -92,3 +94,20 @@ def test_a_model_that_was_given_no_labels_has_none(tmp_path: Path) -> None:
     plain = toy_run(tmp_path, model="raw-units", mappers=("selectivity",), assignments=MAPPED)
     assert not plain.controls
     assert "zero_input_score" not in plain.mapping("selectivity").table
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("label_use", "told"),
+    [("transform", "was given labels to make them"), ("none", "do not say whether their model"), ("fit", None)],
+)
+def test_saved_activations_say_that_there_is_no_such_control(
+    run: Run, tmp_path: Path, label_use: LabelUse, told: str | None
+) -> None:
+    config = parse(RunConfig, run.about["config"]).model_copy(update={"mappers": {}})
+    latents = Latents.of(replace(run.latents.main, label_use=label_use))
+    saved = pipeline.map_activations(latents, config, source="theirs.npy", runs_dir=tmp_path)
+    assert ZERO_INPUT not in saved.controls
+    said = [note for note in saved.about["notes"] if "no zero-input control" in note]
+    assert len(said) == (told is not None)
+    assert told is None or told in said[0]

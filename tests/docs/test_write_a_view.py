@@ -26,7 +26,6 @@ PAGE = (REPOSITORY / "docs" / "how-to" / "write-a-view.md").read_text(encoding="
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 write_run: Callable[..., Run] = runpy.run_path(str(REPOSITORY / "tests" / "explorer" / "written_run.py"))["write_run"]
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")

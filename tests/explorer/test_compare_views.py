@@ -18,7 +18,6 @@ from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 class Host:
@@ -168,10 +167,10 @@ def test_choosing_another_run_changes_the_selection(reach_run: Run, reach_run_ag
     tile: Any = Matches().build(reach_run)
     host = Host(tile, Selection(run=reach_run.name, latent=3), reach_run, reach_run_again)
     assert "pca (control of this run)" in tile._beside.options
-    tile._beside.value = f"run:{reach_run_again.name}"
+    tile._beside.value = reach_run_again.name
     assert host.selection.against == reach_run_again.name
     tile._beside.value = "model:pca"
-    assert host.selection.against is None
+    assert host.selection.against == "model:pca"
     assert tile._beside.value == "model:pca"
     assert "4 of 32 latents" in tile.drawing.summary
 

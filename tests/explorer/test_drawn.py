@@ -38,7 +38,6 @@ from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 OWN_VIEWS = [listed for listed in registry().providers("view") if listed.plugin.name in ("explorer", "spatial")]
 SOURCE = {
     "x": [1.0, 2.0, 3.0],

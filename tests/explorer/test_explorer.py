@@ -27,7 +27,6 @@ from nldisco_core.runs import Run
 OWN_VIEWS = [listed.name for listed in registry().providers("view") if listed.plugin.name == "explorer"]
 plugins.use(None)
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 class Failing:

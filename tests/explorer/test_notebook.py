@@ -13,7 +13,6 @@ from nldisco_explorer import explore
 from nldisco_core.runs import Run
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 CELLS = (
     "import warnings; warnings.simplefilter('ignore')\nimport panel as pn; pn.extension('tabulator')",
     "from pathlib import Path\nfrom nldisco_core.runs import Run\nfrom nldisco_explorer import explore\n"

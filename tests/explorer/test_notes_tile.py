@@ -20,7 +20,6 @@ from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 @pytest.fixture

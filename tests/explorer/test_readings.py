@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
@@ -112,12 +115,39 @@ def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Re
     assert not (np.diff(supported.astype(int)) > 0).any()
     assert [latent_of(key) for key in rows["key"]] == list(zip(rows["latent"], rows["sign"], strict=True))
     assert rows["key"].is_unique
-    notes = dict(zip(rows["latent"], rows["note"], strict=True))
-    assert (notes[47], notes[46], notes[4]) == (
+    flags = dict(zip(rows["latent"], rows["flags"], strict=True))
+    assert (flags[47], flags[46], flags[4]) == (
         "dead",
         "too few, dense" if not supported[list(rows["latent"]).index(46)] else "dense",
         "too few",
     )
+    notes = dict(zip(rows["latent"], rows["note"], strict=True))
+    assert notes[4] == "too few active bins or visits"
+
+
+def test_ranking_says_what_explains_a_latent_better_and_which_control_equals_it(
+    written_run: Run, tmp_path: Path
+) -> None:
+    """The mapper's own verdicts reach the note, the card and its warnings."""
+    folder = tmp_path / written_run.folder.name
+    shutil.copytree(written_run.folder, folder, ignore=shutil.ignore_patterns("cache"))
+    file = folder / "mappings" / "selectivity" / "table.parquet"
+    table = pd.read_parquet(file)
+    of = {latent: table["latent"] == latent for latent in (5, 6, 7)}
+    table = table.assign(score=0.5, best_control="pca", best_control_score=0.4, chosen=True, better_explained_by=None)
+    table.loc[of[5], "better_explained_by"] = "light"
+    table.loc[of[6], "best_control_score"] = 0.5
+    table.loc[of[7], "chosen"], table.loc[of[7], "q"] = False, float("nan")
+    table.to_parquet(file)
+    reads = readings(Run(folder))
+    rows = ranked(reads, start_place(reads).selection).set_index("latent")
+    assert "better explained by light" in rows.loc[5, "note"]
+    assert "the control pca scores as high" in rows.loc[6, "note"]
+    assert "not chosen on train, so not tested" in rows.loc[7, "note"]
+    assert {latent: rows.loc[latent, "flags"].split(", ")[0] for latent in (5, 6)} == {5: "explained", 6: "control"}
+    assert evidence(reads, chosen(latent=6, split="test")).best_control == ("pca", "score", 0.5)
+    assert evidence(reads, chosen(latent=6, split="test")).equalled_by == "pca"
+    assert evidence(reads, chosen(latent=5, split="test")).equalled_by is None
 
 
 def test_signed_codes_rank_both_halves(reads: Readings) -> None:

@@ -29,7 +29,6 @@ NEW_VIEWS = (
     "state-space",
 )
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from nldisco_core.notes import Notes
 from nldisco_core.runs import Run
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning")
 SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from nldisco_core.mapping import mapping_table
-from nldisco_core.summary import Findings, comparison, printable, verdict
+from nldisco_core.summary import Findings, comparison, printable
+from nldisco_core.verdict import verdict
 
 
 def table(statistic: str, q: list[float], *, resultant: float | None = None) -> pd.DataFrame:

@@ -182,13 +182,25 @@ function paintFrame(context, view, theme) {
       text(context, theme, words, box.x - 7, at, {align: "right", base: "middle", most: panel.margins[3] - (panel.y.label ? 22 : 9)})
     }
   }
-  if (panel.y.label) {
-    context.save()
-    context.translate(box.x - panel.margins[3] + 12, box.y + box.h / 2)
-    context.rotate(-Math.PI / 2)
-    text(context, theme, panel.y.label, 0, 0, {align: "center", base: "middle", size: 12, most: Math.max(box.h + 24, 40)})
-    context.restore()
-  }
+  if (panel.y.label) { sideLabel(context, theme, panel, box) }
+}
+
+// What the upright axis is called; in two lines where it is long, and lying beside a panel too low for it.
+function sideLabel(context, theme, panel, box) {
+  const lies = box.h < 48 && !panel.y.shown, most = lies ? panel.margins[3] - 8 : box.h + 8
+  context.font = `400 12px ${theme.font}`
+  const words = panel.y.label, middle = words.length / 2
+  const gaps = [...words.matchAll(/ /g)].map(gap => gap.index).sort((a, b) => Math.abs(a - middle) - Math.abs(b - middle))
+  const isLong = context.measureText(words).width > most && gaps.length > 0
+  const lines = isLong ? [words.slice(0, gaps[0]), words.slice(gaps[0] + 1)] : [words]
+  context.save()
+  context.translate(lies ? box.x - 7 : box.x - panel.margins[3] + (lines.length > 1 ? 15 : 12), box.y + box.h / 2)
+  if (!lies) { context.rotate(-Math.PI / 2) }
+  lines.forEach((line, i) => {
+    const at = (i - (lines.length - 1) / 2) * 13
+    text(context, theme, line, 0, at, {align: lies ? "right" : "center", base: "middle", size: 12, most})
+  })
+  context.restore()
 }
 
 // A colour by its name in the theme, by its number in the palette, or as it is.

@@ -34,9 +34,11 @@ class CanvasTile:
     panel : what Panel draws
     drawing : what is drawn now, None before the first selection
     applies : whether it has anything to say of the selection that was shown last; its tile is hidden where it has not
+    follows_window : whether it draws the selected window of time; one that does not is left alone when that is moved
     """
 
     applies = True
+    follows_window = False
 
     def __init__(self, *controls: Any) -> None:
         self._canvas = Canvas(done=self.done)

@@ -236,6 +236,8 @@ class ActivationTrace:
 
 
 class _TraceTile(CanvasTile):
+    follows_window = True
+
     """Shows the window in which the latent is active most, until a person moves it; the strip is the whole session."""
 
     def __init__(self, reads: Readings) -> None:

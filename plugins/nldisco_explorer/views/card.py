@@ -9,7 +9,7 @@ import panel as pn
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_explorer.evidence import Evidence, evidence, latent_name
+from nldisco_explorer.evidence import Evidence, evidence, latent_name, unit_called
 from nldisco_explorer.figures import number, share
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
@@ -85,7 +85,8 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     if known.best_control is not None:
         name, score, value = known.best_control
         own = f" (here {number(float(scores[score]))})" if score in scores else ""
-        facts.append(("Best of any control", f"{name}: {score.replace('_', ' ')} {number(value)}{own}"))
+        called = str(scores.get("statistic", score)) if score == "score" else score.replace("_", " ")
+        facts.append(("Best of any control", f"{name}: {called} {number(value)}{own}"))
     facts.append(("Labels given to the model", "none" if known.label_use == "none" else f"at {known.label_use}"))
     return facts
 
@@ -94,9 +95,15 @@ def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
     variable = (selection.variable or "").replace("_", " ")
     term = f"Tuned to {variable}" if variable else "Tested"
     if "q" not in scores:
-        return term, "not tested"
+        return term, _why_untested(scores)
     null, statistic = scores.get("null", "its null"), scores.get("statistic", "no name")
     return term, f"q {number(float(scores['q']), 2)} against {null} ({statistic}, {scores['split']})"
+
+
+def _why_untested(scores: dict[str, Any]) -> str:
+    if scores.get("supported") is False:
+        return "not tested: too little support"
+    return "not tested: it does not stand out on train bins" if scores.get("chosen") is False else "not tested"
 
 
 def _found_again(seeds: dict[str, Any]) -> tuple[str, str]:
@@ -110,7 +117,7 @@ def _found_again(seeds: dict[str, Any]) -> tuple[str, str]:
 def _copied(copy: dict[str, Any]) -> tuple[str, str]:
     correlation = number(float(copy.get("correlation", float("nan"))), 2)
     kind = "copy of" if copy.get("copy") else "composite; nearest unit"
-    return "Units behind it", f"{kind} {copy.get('unit', 'a unit')} (r {correlation})"
+    return "Units behind it", f"{kind} {unit_called(copy.get('unit', 'a unit'))} (r {correlation})"
 
 
 def _value(column: str, value: Any) -> str:

@@ -83,9 +83,8 @@ class _CompareTile(CanvasTile):
         with self.filling():
             if options != self._beside.options:
                 self._beside.param.update(options=options, value=None if not options else next(iter(options.values())))
-            against = f"run:{selection.against}"
-            if against in options.values():
-                self._beside.value = against
+            if selection.against in options.values():
+                self._beside.value = selection.against
         self.table.visible = bool(options)
         if not options:
             self.say(
@@ -114,24 +113,23 @@ class _CompareTile(CanvasTile):
                 if name != selection.model
             },
             **{f"instance {i} of this model": f"instance:{i}" for i in range(n_instances) if i != selection.instance},
-            **{f"run {name}": f"run:{name}" for name in runs if name != self._reads.run.name},
+            **{f"run {name}": name for name in runs if name != self._reads.run.name},
         }
 
     def _chosen(self, value: str | None) -> None:
         if self._filling or value is None:
             return
-        kind, _, name = value.partition(":")
-        against = name if kind == "run" else None
-        if self._selection is not None and against != self._selection.against and self._explorer is not None:
-            self.select(against=against)
+        if self._selection is not None and value != self._selection.against and self._explorer is not None:
+            self.select(against=value)
         else:
             self._match()
 
     def _other(self) -> Side:
         assert self._selection is not None
-        kind, _, name = str(self._beside.value).partition(":")
-        if kind == "run" and self._explorer is not None:
-            return Side(readings(self._explorer.runs[name]), "model", 0)
+        chosen = str(self._beside.value)
+        kind, _, name = chosen.partition(":")
+        if not name and self._explorer is not None:
+            return Side(readings(self._explorer.runs[chosen]), "model", 0)
         if kind == "instance":
             return Side(self._reads, self._selection.model, int(name))
         return Side(self._reads, name, min(self._selection.instance, self._reads.space(name).n_instances - 1))

@@ -15,6 +15,7 @@ from nldisco_core.errors import RunError
 from nldisco_core.notes import CONFIDENCES, MOST_STARS, Confidence, LatentKey, Note, notes_table
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.component import bar
 from nldisco_explorer.evidence import latent_name
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["LatentNotes", "said_of"]
 
 OPENS_MS = 400
-BAR: dict[str, Any] = {"gap": "10px", "align_items": "center", "sizing_mode": "stretch_width"}
 SURE = {"nothing said": "", **{f"{level} confidence": level for level in CONFIDENCES if level}}
 
 
@@ -73,7 +73,7 @@ class _Form:
         self.save = pmui.Button(label="Save note", size="small", css_classes=["note-save"], margin=0)
         self.save.on_click(lambda _: save())
         self.panel = pn.Column(
-            pn.FlexBox(self.name, self.stars, self.confidence, self.author, margin=0, **BAR),
+            bar(self.name, self.stars, self.confidence, self.author),
             pn.Row(self.text, sizing_mode="stretch_width", margin=(8, 0)),
             self.save,
             sizing_mode="stretch_width",
@@ -114,7 +114,7 @@ class _NotesTile:
             callback=self._csv, filename="notes.csv", label="All notes as CSV", size="small", margin=0
         )
         download.variant = "outlined"  # given to the constructor it makes Panel 1.9 warn of a deprecation of its own
-        buttons = pn.FlexBox(self.write, download, margin=(8, 0, 0, 0), **BAR)
+        buttons = bar(self.write, download, margin=(8, 0, 0, 0))
         self.panel: Any = pn.Column(self._said, buttons, sizing_mode="stretch_width", margin=0)
 
     def join(self, explorer: Explorer) -> None:

@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, Range1d
 
 from nldisco_core.binned import SPLITS
+from nldisco_core.ledger import standing
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.summary import Findings, comparison, printable
@@ -142,7 +143,7 @@ class DataCard:
 
 
 class Verdict:
-    """View: what this run shows and what it does not, as the pipeline wrote it down."""
+    """View: the standing of the test split, and what this run shows and does not, as the pipeline wrote it down."""
 
     title: ClassVar[str] = "What this run shows, and what it does not"
     page: ClassVar[str] = "overview"
@@ -156,7 +157,8 @@ class Verdict:
             sentences.append(
                 "This run has no controls, so nothing here says that the model did better than a simpler one."
             )
-        content = f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
+        content = f'<p class="standing">{html.escape(standing(run))}</p>'
+        content += f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
         if notes := list(run.about.get("notes", [])):
             content += f"<details><summary>Notes of the models ({len(notes)})</summary>{_list(notes)}</details>"
         return WrittenTile(content)

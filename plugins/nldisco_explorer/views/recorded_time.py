@@ -59,7 +59,7 @@ class _TimeTile(StillTile):
         drawn.yaxis.axis_label = "session"
         spans = pd.DataFrame(
             [(row, *span) for row, session in enumerate(data.sessions) for span in _spans(session, data.bin_ns)],
-            columns=["row", "left", "right", "split"],
+            columns=["row", "left", "right", "split", "low", "high"],
         )
         for code, name in (*enumerate(SPLITS), (-1, "no split")):
             own = spans[spans["split"] == code]
@@ -67,8 +67,8 @@ class _TimeTile(StillTile):
                 bars = {
                     "left": own["left"],
                     "right": own["right"],
-                    "top": own["row"] + 0.15,
-                    "bottom": own["row"] + 0.85,
+                    "top": own["row"] + 0.15 + 0.7 * own["low"],
+                    "bottom": own["row"] + 0.15 + 0.7 * own["high"],
                 }
                 drawn.quad(
                     left="left",
@@ -85,21 +85,28 @@ class _TimeTile(StillTile):
         self.say(*(_time_in_words(session, data.bin_ns) for session in data.sessions[:4]))
 
 
-def _spans(session: BinnedSession, bin_ns: int) -> Iterator[tuple[float, float, int]]:
-    """Start, stop (s from the first bin) and split of each run of columns that hold bins of one split."""
+def _spans(session: BinnedSession, bin_ns: int) -> Iterator[tuple[float, float, int, float, float]]:
+    """Start, stop (s from the first bin) and split of stretches, and from where to where they fill the row's height.
+
+    A column of time that holds bins of several splits is divided by their shares.
+    """
     start_ns = session.start_ns - session.start_ns[0]
     length_ns = int(start_ns[-1]) + bin_ns
-    column = start_ns * COLUMNS // length_ns
-    split = np.full(COLUMNS, -2, dtype=np.int64)  # -2 holds no bin
-    split[column] = session.split
-    wide = np.flatnonzero(split == -2)  # a column narrower than a bin belongs to the bin that it lies in
+    held = np.zeros((COLUMNS, len(SPLITS) + 1))
+    np.add.at(held, (start_ns * COLUMNS // length_ns, session.split), 1)  # no split, -1, is the last one
+    wide = np.flatnonzero(~held.any(axis=1))  # a column narrower than a bin belongs to the bin that it lies in
     row = np.searchsorted(start_ns, wide * length_ns // COLUMNS, side="right") - 1
     inside = start_ns[row] + bin_ns > wide * length_ns // COLUMNS
-    split[wide[inside]] = session.split[row[inside]]
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(split)) + 1, [COLUMNS]])
-    for first, stop in pairwise(edges.tolist()):
-        if split[first] != -2:
-            yield first * length_ns / COLUMNS * 1e-9, stop * length_ns / COLUMNS * 1e-9, int(split[first])
+    held[wide[inside], session.split[row[inside]]] = 1
+    high = np.cumsum(held, axis=1) / np.maximum(held.sum(axis=1), 1)[:, None]
+    low = np.concatenate([np.zeros((COLUMNS, 1)), high[:, :-1]], axis=1)
+    at_s = length_ns / COLUMNS * 1e-9
+    for code in range(-1, len(SPLITS)):
+        of_split = np.stack([low[:, code], high[:, code]], axis=1)
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(of_split, axis=0).any(axis=1)) + 1, [COLUMNS]])
+        for first, stop in pairwise(edges.tolist()):
+            if held[first, code]:
+                yield first * at_s, stop * at_s, code, *of_split[first]
 
 
 def _pauses_s(session: BinnedSession, bin_ns: int) -> Floats:

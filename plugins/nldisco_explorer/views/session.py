@@ -55,6 +55,8 @@ class SessionTimeline:
 
 
 class _SessionTile(CanvasTile):
+    follows_window = True
+
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self._selection: Selection | None = None
