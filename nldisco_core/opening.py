@@ -22,7 +22,7 @@ from nldisco_core.hypotheses import judge
 from nldisco_core.ledger import LEDGER, Opening, append, openings
 from nldisco_core.pipeline import Analysis, load_counts, map_run, write_data
 from nldisco_core.preprocessing import preprocess
-from nldisco_core.preregistration import Preregistration, require_same_data
+from nldisco_core.preregistration import Preregistration, require_known_scores, require_same_data
 from nldisco_core.run_writer import RunWriter
 from nldisco_core.runs import Run
 from nldisco_core.sealing import identity
@@ -52,11 +52,14 @@ def open_run(run: Run, registered: Preregistration | None) -> Run:
     ------
     RunError
         The plan is for other data, the data have changed since the run was made, or the ledger was changed.
+    ConfigError
+        A hypothesis speaks of a score that its mapper does not give.
     PluginNotFound, DataError
         The dataset or a model of a sealed run is not at hand.
     """
     if registered is not None:
         require_same_data(registered, run)
+        require_known_scores(registered, run)
     before = openings(run)
     kind, why = _kind(run, before, None if registered is None else registered.sha256)
     number = len(before) + 1

@@ -32,6 +32,7 @@ __all__ = [
     "Preregistration",
     "planned",
     "read_plan",
+    "require_known_scores",
     "require_same_data",
     "run_identity",
     "write_plan",
@@ -258,6 +259,25 @@ def require_same_data(plan: Preregistration, run: Run) -> None:
                 f"the plan is for another {what}: it states {key} {expected[:12]}…, {run.name} has "
                 f"{recording[key][:12]}…. Plan again for this run, or open the run the plan is for"
             )
+
+
+def require_known_scores(plan: Preregistration, run: Run) -> None:
+    """`ConfigError` where a hypothesis speaks of a score that its mapper does not give.
+
+    Known where the run was mapped with the planned settings, test bins or none: an opening is not spent on a typing
+    error.
+    """
+    for hypothesis in plan.hypotheses:
+        name, column = hypothesis.mapper, hypothesis.expectation.column
+        settings = run.about.get("mappers", {}).get(name, {}).get("config", {})
+        if name in run.mappings and _beside_splits(settings) == _beside_splits(plan.mappers[name]):
+            columns = list(run.mapping(name).table.columns)
+            if column not in columns:
+                raise ConfigError(f"hypothesis {hypothesis.name}: {unknown_name(f'score of {name}', column, columns)}")
+
+
+def _beside_splits(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in _stated(settings).items() if key != "splits"}
 
 
 def read_plan(path: Path) -> Preregistration:

@@ -99,7 +99,7 @@ def _made(
     from nldisco_core.composition import compose, plan
     from nldisco_core.config import RunConfig, merge, parse, parse_assignments
     from nldisco_core.pipeline import load_counts
-    from nldisco_core.preregistration import planned, run_identity
+    from nldisco_core.preregistration import planned, require_known_scores, run_identity
     from nldisco_core.runs import find_run
     from nldisco_core.sealing import identity
 
@@ -122,7 +122,9 @@ def _made(
         raise ConfigError(f"--path is for datasets that take one; {source} is none, and a run keeps its data")
     run = find_run(source, runs_dir)
     config = parse(RunConfig, merge(run.about["config"], parse_assignments(assignments)))
-    return planned(config, run_identity(run), run.counts, hypotheses=hypotheses, alpha=alpha)
+    made = planned(config, run_identity(run), run.counts, hypotheses=hypotheses, alpha=alpha)
+    require_known_scores(made, run)
+    return made
 
 
 def _show(plan: Preregistration) -> None:

@@ -35,9 +35,10 @@ def ranked(reads: Readings, selection: Selection) -> pd.DataFrame:
     """Rows of the selected mapping for its model, instance, variable, split, condition and lasso, best first.
 
     Where nothing was scored, all latents, the most active first. A column ``key`` tells rows apart (see `latent_of`);
-    ``note`` says what a reader must know of a latent: dead, too little support, active in over half the time, not chosen
-    for the test, better explained by another variable, equalled by a control, copy of a unit; ``flags`` the same in a
-    word each; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores no row has are left out.
+    ``note`` says what a reader must know of a latent: dead, too little support, active in over half the time, not
+    chosen for the test, better explained by another variable, equalled by a control, copy of a unit; ``flags`` the same
+    in a word each; ``name`` and ``stars`` what people wrote of it, where they wrote of any. Scores no row has are left
+    out.
     The frame is kept for the next call and is not to be changed.
     """
     mapped = selection.mapper is not None and reads.is_mapped(selection.model, selection.mapper)
@@ -128,7 +129,10 @@ def _written(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[
 def _notes(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[str, list[str]]:
     """Columns ``note`` and ``flags``."""
     said = [_said(reads, selection, row) for row in rows[[name for name in SAID if name in rows]].to_dict("records")]
-    return {"note": ["; ".join(each.values()) for each in said], "flags": [", ".join(filter(None, each)) for each in said]}
+    return {
+        "note": ["; ".join(each.values()) for each in said],
+        "flags": [", ".join(filter(None, each)) for each in said],
+    }
 
 
 def _said(reads: Readings, selection: Selection, row: dict[Hashable, Any]) -> dict[str, str]:

@@ -26,7 +26,17 @@ from nldisco_explorer.links import place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.ranking import ranked, row_beside
 from nldisco_explorer.readings import Readings, readings
-from nldisco_explorer.style import NAV_SX, PICKER_LABEL_CSS, PICKER_SX, QUIET_SX, THEMES, TILE_CSS, WHOLE_HEIGHT
+from nldisco_explorer.style import (
+    KEYS_SX,
+    NAV_SX,
+    PAGE_SX,
+    PICKER_CSS,
+    PICKER_SX,
+    QUIET_SX,
+    THEMES,
+    TILE_CSS,
+    WHOLE_HEIGHT,
+)
 from nldisco_explorer.table import RankedTable
 
 __all__ = ["Shell"]
@@ -89,10 +99,10 @@ class Shell:
             label="run",
             options=list(runs),
             size="small",
-            width=420,
+            sizing_mode="stretch_width",
             visible=len(runs) > 1,
             sx=PICKER_SX,
-            stylesheets=[PICKER_LABEL_CSS],
+            stylesheets=[PICKER_CSS],
             margin=(0, 12),
         )
         self._run_picker.param.watch(
@@ -103,7 +113,7 @@ class Shell:
         self._looked, self._stepping = 0.0, False
         copy = pmui.Button(label="Copy link", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 12))
         copy.on_click(lambda _: self._browser.copy_link())
-        keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 8))
+        keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=KEYS_SX, margin=(0, 0, 0, 8))
         keys.on_click(lambda _: self._browser.help())
         self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16), styles=WHOLE_HEIGHT)
         self._pages: dict[str, _Page] = {}
@@ -114,6 +124,7 @@ class Shell:
             header=[self._nav, self._run_picker, copy, keys],
             main=[self._main],
             theme_config=THEMES,
+            sx=PAGE_SX,
             busy_indicator=None,
             sidebar_variant="temporary",
             sidebar_open=False,

@@ -7,8 +7,10 @@ from typing import Any
 __all__ = [
     "CARD_CSS",
     "FLOW_CSS",
+    "KEYS_SX",
     "NAV_SX",
-    "PICKER_LABEL_CSS",
+    "PAGE_SX",
+    "PICKER_CSS",
     "PICKER_SX",
     "PINS_SX",
     "QUIET_SX",
@@ -105,6 +107,10 @@ TABLE_CSS = """
 .tabulator .tabulator-row .tabulator-cell {
   padding: 4px 6px !important; min-height: 0 !important; height: 27px !important; font-size: 13px; cursor: pointer;
 }
+.tabulator .tabulator-row.tabulator-selected .tabulator-cell {
+  color: var(--mui-palette-primary-contrastText) !important;
+}
+.tabulator .tabulator-frozen { border-right: none !important; }
 .tabulator .tabulator-row { height: auto !important; min-height: 28px !important; }
 .tabulator .tabulator-row .tabulator-cell:is([tabulator-field="note"], [tabulator-field="flags"]) {
   height: auto !important; white-space: normal !important; overflow-wrap: anywhere; line-height: 19px;
@@ -118,7 +124,11 @@ PICKER_SX: dict[str, Any] = {
     "& .MuiOutlinedInput-notchedOutline": {"borderColor": "rgba(255, 255, 255, 0.45)"},
 }
 
-PICKER_LABEL_CSS = "label.MuiInputLabel-root { color: #ffffff !important; }"  # no `sx` reaches the label of a select
+# No `sx` reaches the label of a select; its width is what the other parts of the header leave.
+PICKER_CSS = """
+label.MuiInputLabel-root { color: #ffffff !important; }
+:host { width: max(130px, min(420px, 100vw - 1010px)) !important; }
+"""
 
 WHOLE_HEIGHT = {"flex-shrink": "0", "height": "max-content", "min-height": "max-content"}
 """Of what scrolls: as high as what it holds, so that the table beside it stays in sight."""
@@ -127,9 +137,17 @@ PINS_SX: dict[str, Any] = {"& .MuiToggleButton-root": {"whiteSpace": "nowrap", "
 
 QUIET_SX: dict[str, Any] = {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "whiteSpace": "nowrap"}
 
+NARROW = "@media (max-width: 1180px)"
+"""Of a tablet, whose header has no room for a title and for a list of keys that it has not."""
+
+KEYS_SX: dict[str, Any] = {**QUIET_SX, NARROW: {"display": "none"}}
+
+PAGE_SX: dict[str, Any] = {NARROW: {"& .MuiToolbar-root .title": {"display": "none"}}}
+
 NAV_SX: dict[str, Any] = {
     "& .MuiToggleButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "padding": "5px 16px"},
     "& .MuiToggleButton-root.Mui-selected": {"color": "#12405f", "backgroundColor": "#ffffff"},
     "& .MuiToggleButton-root.Mui-selected:hover": {"backgroundColor": "#eef3f7"},
     "& .MuiButton-root": {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)"},
+    NARROW: {"& .MuiToggleButton-root": {"padding": "5px 7px", "fontSize": "12px"}},
 }

@@ -62,7 +62,19 @@ ORDER = (
     "chosen",
 )
 LAST = ("statistic", "null", "null_mean", "effective_shifts")
-HIDDEN = ("instance", "sign", "variable", "condition", "split", "label_use", "supported", "top", "copy", "kind", "flags")
+HIDDEN = (
+    "instance",
+    "sign",
+    "variable",
+    "condition",
+    "split",
+    "label_use",
+    "supported",
+    "top",
+    "copy",
+    "kind",
+    "flags",
+)
 UNTESTED = "untested"
 TITLES = {
     "mutual_information": "information",
@@ -278,7 +290,9 @@ class RankedTable:
         if not self._compact and n_rows and selection.mapper is not None:
             notes = self._reads.mapping(selection.model, selection.mapper).notes
             items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-            said += f"<details><summary>How they were tested ({len(notes)})</summary><ul>{items}</ul></details>" * bool(notes)
+            said += f"<details><summary>How they were tested ({len(notes)})</summary><ul>{items}</ul></details>" * bool(
+                notes
+            )
         self._count.object = said
 
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
@@ -332,7 +346,7 @@ class RankedTable:
 def _holding(rows: pd.DataFrame, words: str) -> NDArray[np.bool_]:
     """Rows whose number is, or whose preferred value, name or note holds, what was searched for."""
     found = rows["latent"].astype(str) == words
-    for column in ("preferred", "name", "note", "unit"):
+    for column in ("preferred", "name", "note", "flags", "unit"):
         if column in rows:
             texts = rows[column].astype("string").fillna("").str.casefold()
             found |= texts.str.contains(words, regex=False)

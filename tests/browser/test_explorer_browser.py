@@ -189,7 +189,7 @@ def test_clicks_while_the_page_is_on_its_way_lose_nothing(visit: Visit) -> None:
     """Panel drops what changes before the browser says that it is ready; tiles would stay away for good."""
     visit.page.add_init_script(IMPATIENT)
     visit.open()
-    assert visit.page.evaluate("impatient.clicked") > 3
+    visit.page.wait_for_function("impatient.clicked == 30")
     latent = int(visit.page.evaluate("impatient.latent"))
     visit.wait_for_latent(latent)
     assert marked(visit) == [str(latent)]

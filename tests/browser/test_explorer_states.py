@@ -126,3 +126,22 @@ def test_lost_server_is_a_banner_and_what_is_drawn_stays(page: Page, runs: Path)
     assert page.locator(HEADING).inner_text() == heading
     assert page.get_by_role("button", name="Reload").is_visible()
     page.screenshot(path=SCREENSHOTS / "state-server-gone.png")
+
+
+@pytest.mark.parametrize("width", [768, 1024, 1280, 3840])
+def test_every_part_of_the_header_and_of_the_page_is_within_the_screen(
+    chromium: Browser, server: Any, width: int
+) -> None:
+    """A tablet to 4K: nothing that can be pressed is out of reach, and no page scrolls sideways."""
+    page = chromium.new_page(viewport={"width": width, "height": 1024})
+    show(page, f"{server.url}?run={WHOLE}&latent=3")
+    for name in ("Toggle theme", "Copy link", "Overview", "Mappings", "Latent"):
+        box = page.get_by_role("button", name=name, exact=True).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width, name
+    assert page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    tiles = page.locator(".page-latent .tile")
+    assert all((box := tile.bounding_box()) is None or box["x"] + box["width"] <= width for tile in tiles.all())
+    page.screenshot(path=SCREENSHOTS / f"width-{width}.png")
+    page.close()

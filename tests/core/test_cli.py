@@ -121,7 +121,10 @@ def test_map_adds_a_mapper_without_training_again(nldisco: Call, tmp_path: Path)
     assert outcome.code == 0, outcome.err
     assert Run(folder).mappings == ("selectivity",)
     assert (folder / "model" / "weights.safetensors").stat().st_mtime_ns == weights.st_mtime_ns
-    _fails(nldisco("map", folder, "--mapper", "selectivity", "--set", "bin.bin_s=0.1"), "keeps its data and model")
+    _fails(
+        nldisco("map", folder, "--mapper", "selectivity", "--set", "bin.bin_s=0.1"),
+        "keeps its data, model and controls",
+    )
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])

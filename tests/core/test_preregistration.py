@@ -422,12 +422,28 @@ def test_a_hypothesis_names_a_latent_that_is_there(bare: Run) -> None:
     rows = [
         plan.hypotheses[0].model_copy(update={"name": "latent", "latent": 99}),
         plan.hypotheses[0].model_copy(update={"name": "instance", "instance": 7}),
-        Hypothesis(name="score", variable="heading", expect="no_such_score > 1"),
         Hypothesis(name="variable", variable="speed", expect="max_mcc > 0"),
     ]
     table = open_run(bare, plan.model_copy(update={"hypotheses": tuple(rows)})).table("hypotheses")
     assert set(table["verdict"]) == {"not testable"}
     assert table["reason"].is_unique
+
+
+def test_an_opening_is_not_spent_on_a_score_that_there_is_not(
+    bare: Run, tmp_path: Path, nldisco: Callable[..., Any]
+) -> None:
+    plan = plan_for(bare, ("heading", "resultant_lenght > 0.3"))
+    with pytest.raises(ConfigError, match="H1: unknown score of selectivity 'resultant_lenght'; did you mean 'result"):
+        open_run(bare, plan)
+    assert not openings(bare)
+    words = ("--variable", "heading", "--expect", "resultant_lenght > 0.3", "--to", tmp_path / "plan.toml")
+    assert "did you mean 'resultant_length'" in nldisco("plan", bare.folder, *words).err
+    assert not (tmp_path / "plan.toml").exists()
+    further = plan.model_copy(update={"mappers": {"selectivity": {**plan.mappers["selectivity"], "n_bootstrap": 20}}})
+    interval = plan.hypotheses[0].model_copy(update={"expect": "coverage_low > 0"})
+    assert "coverage_low" not in bare.mapping("selectivity").table
+    opened = open_run(bare, further.model_copy(update={"hypotheses": (interval,)}))
+    assert opened.table("hypotheses")["verdict"].iloc[0] != "not testable"
 
 
 @pytest.mark.parametrize(

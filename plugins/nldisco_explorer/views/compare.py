@@ -29,6 +29,7 @@ from nldisco_explorer.timeline import TIME, session_times
 __all__ = ["Matches"]
 
 WINDOW_S = 40.0
+ROWS = 10
 TOP_ROW, TRACE_ROW, LAST_ROW = 270, 100, 138
 
 _kept: WeakKeyDictionary[Readings, dict[tuple[Any, ...], Pairing]] = WeakKeyDictionary()
@@ -62,7 +63,9 @@ class _CompareTile(CanvasTile):
             show_index=False,
             disabled=True,
             selectable=1,
-            height=300,
+            pagination="remote",
+            page_size=ROWS,
+            text_align="right",
             layout="fit_columns",
             theme="simple",
             stylesheets=[TABLE_CSS],
@@ -172,8 +175,11 @@ class _CompareTile(CanvasTile):
             self.table.param.update(
                 value=rounded, titles={"similarity": self._found.measure, "null": f"{self._found.measure} by chance"}
             )
-        at = np.flatnonzero(rounded["latent"] == self._selection.latent)
-        self.table.selection = at[:1].tolist()
+        at = np.flatnonzero(rounded["latent"] == self._selection.latent)[:1].tolist()
+        if at:  # a row that is not on the page in view cannot be marked
+            place = np.flatnonzero(self.table.current_view["latent"] == self._selection.latent)[:1]
+            self.table.page = int(place[0]) // ROWS + 1 if len(place) else self.table.page
+        self.table.selection = at
         self.draw(self._drawing(self._selection, self._found, self._other()))
 
     def _drawing(self, selection: Selection, found: Pairing, other: Side) -> Drawing:

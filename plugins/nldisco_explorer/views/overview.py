@@ -158,7 +158,9 @@ class Verdict:
                 "This run has no controls, so nothing here says that the model did better than a simpler one."
             )
         content = f'<p class="standing">{html.escape(standing(run))}</p>'
-        content += f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
+        content += (
+            f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
+        )
         if notes := list(run.about.get("notes", [])):
             content += f"<details><summary>Notes of the models ({len(notes)})</summary>{_list(notes)}</details>"
         return WrittenTile(content)
