@@ -70,6 +70,11 @@ class Null:
     drift: str | None = None
 
     @property
+    def offered(self) -> str:
+        """How many independent relabellings the recording offers, in words."""
+        return "a million or more" if self.effective_shifts >= _MOST_SHIFTS else f"{self.effective_shifts:,.0f}"
+
+    @property
     def refusal(self) -> str | None:
         """Why no p value can be had from it, None where one can."""
         if self.effective_shifts >= MIN_EFFECTIVE_SHIFTS:

@@ -45,7 +45,7 @@ def tested(
     found["null_mean"] = np.where(np.isnan(observed.max_mcc), np.nan, by_chance.mean(axis=0))
     if task.choosing is not None:
         found["chosen"] = _chosen(task, task.choosing, covariate, chosen, seed)
-    return found, [f"p against {null.name}s, {null.effective_shifts:.0f} of them effectively independent"]
+    return found, [f"p against {null.name}s; the recording offers {null.offered} independent ones"]
 
 
 def _chosen(task: Task, part: Part, covariate: Covariate, chosen: Conditions, seed: int) -> NDArray[np.bool_]:

@@ -162,7 +162,7 @@ def _table(task: _Task, covariate: Covariate, measure: Measure, seed: int) -> tu
                 row = row.assign(chosen=chosen.get(statistic, True))
                 row = row.assign(**_p(value, chance[statistic])) if draws else row
             parts.append(row)
-    said = f"p against {draws} {null.name}s, {null.effective_shifts:.0f} of them effectively independent"
+    said = f"p against {draws} {null.name}s; the recording offers {null.offered} independent ones"
     return pd.concat(parts, ignore_index=True), said if draws else f"no p values: {null.refusal or 'n_shifts is 0'}"
 
 

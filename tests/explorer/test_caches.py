@@ -5,6 +5,7 @@ import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from nldisco_explorer.caches import Cache, stamp_of
 from nldisco_explorer.readings import Readings, prepare, readings
 from nldisco_explorer.spaces import mapped_space
+from scipy import sparse
 
+from nldisco_core.latents import LatentSpace
 from nldisco_core.runs import Run
 
 write_run: Callable[..., Run] = runpy.run_path(str(Path(__file__).with_name("written_run.py")))["write_run"]
@@ -50,6 +53,21 @@ def test_kept_codes_are_those_of_the_run_and_memory_mapped(run: Run) -> None:
     kept = run.folder / "cache" / stamp_of(run.folder) / "latents"
     types = {name: np.load(kept / f"{name}-0.npy", mmap_mode="r").dtype for name in ("indptr", "indices", "data")}
     assert types == {"indptr": np.int64, "indices": np.int32, "data": np.float32}
+
+
+def test_activations_that_only_a_shallow_level_selects_are_not_drawn(tmp_path: Path) -> None:
+    codes = sparse.csc_array(np.array([[1.0, 0.0], [2.0, 3.0], [0.0, 4.0]], dtype=np.float32))
+    space = LatentSpace(
+        codes=(codes,),
+        session_ids=("s",),
+        row_offsets=np.array([0, 3]),
+        level_sizes=(1, 2),
+        level_masks=(np.array([0b01, 0b11, 0b10, 0b10], dtype=np.uint8),),  # the first one at level 0 alone
+    )
+    run: Any = SimpleNamespace(part=lambda model: SimpleNamespace(latents=SimpleNamespace(main=space)))
+    kept = mapped_space(run, "model", Cache(tmp_path))
+    np.testing.assert_array_equal(kept.codes[0].toarray(), [[0, 0], [2, 3], [0, 4]])
+    np.testing.assert_array_equal(kept.codes[0].toarray(), space.csc(0, level=-1).toarray())
 
 
 def test_dense_codes_stay_where_they_are(run: Run) -> None:

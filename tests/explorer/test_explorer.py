@@ -121,6 +121,41 @@ def test_hidden_pages_compute_nothing(written_run: Run) -> None:
     assert shell._pages["latent"]._tiles._drawn.latent == 8  # type: ignore[union-attr]  # built above
 
 
+def test_moving_the_window_redraws_only_tiles_that_draw_it(written_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell({written_run.name: written_run})
+    drawn = list[str]()
+    for tile in shell._pages["latent"].tiles:
+        if isinstance(tile._live, CanvasTile):
+            show, name = tile._live.show, tile.name
+            monkeypatch.setattr(tile._live, "show", lambda selection, show=show, name=name: (drawn.append(name), show(selection)))
+    shell.live.select(window_s=(3.0, 9.0))
+    assert drawn == ["activation-trace"]
+    shell.live.select(latent=8)
+    assert len(set(drawn)) > 5
+
+
+def test_what_is_asked_for_before_the_browser_is_ready_waits_for_it(written_run: Run) -> None:
+    shell = Shell({written_run.name: written_run})
+    heading = shell._pages["latent"].tiles[0].panel
+    shell._loaded = False  # as on a server until the page says that it stands
+    shell.live.select(latent=8)
+    assert "Latent 8" not in str(shell._pages["latent"].tiles[0]._live.panel.object), heading
+    shell._begin()
+    assert "Latent 8" in str(shell._pages["latent"].tiles[0]._live.panel.object)
+
+
+def test_overview_opens_with_the_standing_of_the_test_split(written_run: Run) -> None:
+    assert standing(written_run) in Verdict().build(written_run).panel.object
+
+
+def test_closed_pages_make_no_noise_and_other_warnings_do(written_run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    open_server([written_run], port=0)
+    log = logging.getLogger("bokeh.server.views.ws")
+    log.warning("Failed sending message as connection was closed")
+    log.warning("something else")
+    assert [record.getMessage() for record in caplog.records if record.name == log.name] == ["something else"]
+
+
 def test_sessions_share_no_selection(written_run: Run) -> None:
     session = app(written_run)
     one, other = (Shell({written_run.name: written_run}) for _ in range(2))

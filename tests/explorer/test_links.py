@@ -35,6 +35,8 @@ def test_start_is_the_first_row_of_the_ranking(reads: Readings) -> None:
         {"model": "pca", "latent": 47, "sign": -1, "variable": "light"},
         {"model": "random-encoder", "latent": 3, "variable": "position", "split": "validation"},
         {"pinned": (9, 3, 4, 5, 47), "lasso": (1, 2, 3, 30), "window_s": (-1.5, 12.25), "by": "light"},
+        {"against": "model:pca"},
+        {"against": "instance:1"},
     ],
 )
 def test_link_and_place_are_inverse(reads: Readings, changes: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from nldisco_explorer.readings import readings
 from nldisco_explorer.views.recorded_behaviour import Behaviour, Trials
-from nldisco_explorer.views.recorded_time import RecordedTime, RecordingWarnings
+from nldisco_explorer.views.recorded_time import RecordedTime, RecordingWarnings, _spans
 from nldisco_explorer.views.recording import ActivityExamples, CountHistogram, UnitRates
 
 from nldisco_core.binned import Binned, Covariate, Preprocessing
@@ -135,12 +136,29 @@ def test_time_shows_the_gap_and_every_split(recorded: Run) -> None:
     tile = RecordedTime().build(recorded)
     assert "3.33 min in bins, 1 gaps, the longest 100 s" in said(tile)
     figure = tile.panel[0].object
-    covered = sum(
-        float((np.asarray(r.data_source.data["right"]) - np.asarray(r.data_source.data["left"])).sum())
-        for r in figure.renderers
-    )
-    assert covered == pytest.approx(N_BINS * BIN_S, rel=0.02)
+    covered_s = [drawn_seconds(renderer) for renderer in figure.renderers]
+    assert sum(covered_s) == pytest.approx(N_BINS * BIN_S, rel=0.02)
     assert [item.label.value for item in figure.legend[0].items] == ["train", "validation", "test"]
+
+
+def drawn_seconds(renderer: Any) -> float:
+    """Width of all bars times the share of the row's height that they fill."""
+    left, right, top, bottom = (
+        np.asarray(renderer.data_source.data[each]) for each in ("left", "right", "top", "bottom")
+    )
+    return float(((right - left) * (bottom - top) / 0.7).sum())
+
+
+def test_splits_that_alternate_faster_than_can_be_drawn_are_shown_by_their_shares() -> None:
+    n_bins = 30_000
+    session = SimpleNamespace(
+        start_ns=np.arange(n_bins, dtype=np.int64) * 50_000_000,
+        split=np.tile(np.repeat([0, 0, 2], 5), n_bins // 15).astype(np.int8),
+    )
+    spans = list(_spans(session, 50_000_000))  # type: ignore[arg-type]  # all of a session that is read
+    seconds = {code: sum((b - a) * (high - low) for a, b, each, low, high in spans if each == code) for code in (0, 2)}
+    assert seconds[0] == pytest.approx(1000.0, rel=0.01)
+    assert seconds[2] == pytest.approx(500.0, rel=0.01)
 
 
 def test_trials_are_drawn_by_duration_event_and_condition(recorded: Run) -> None:
