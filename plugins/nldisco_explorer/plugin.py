@@ -55,6 +55,8 @@ def nldisco_views() -> Iterator[Provider]:
         ("density-histogram", "overview:DensityHistogram", "How often latents are active; dead and dense ones."),
         ("training-curves", "overview:TrainingCurves", "What the model reported while it was fitted."),
         ("comparison", "overview:Comparison", "Decoding, tuning, copies and seeds, model beside controls."),
+        ("decoding-by-number", "decoding:DecodingByNumber", "Decoding from few and from all latents, beside controls."),
+        ("decoding-of-latents", "decoding:DecodingOfLatents", "Position against direction, latent by latent."),
     ):
         yield Provider(name=name, target=f"nldisco_explorer.views.{target}", summary=summary)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -11,15 +12,18 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 from nldisco_explorer import app, explore
+from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.host import Tile, offered
 from nldisco_explorer.links import start_place
 from nldisco_explorer.readings import readings
 from nldisco_explorer.server import ServeError, open_server
 from nldisco_explorer.shell import Shell
+from nldisco_explorer.views.overview import Verdict
 
 from nldisco_core import plugins
 from nldisco_core.conformance import check_view
 from nldisco_core.hookspecs import hookimpl
+from nldisco_core.ledger import standing
 from nldisco_core.plugins import registry
 from nldisco_core.providers import Provider
 from nldisco_core.runs import Run
@@ -124,10 +128,15 @@ def test_hidden_pages_compute_nothing(written_run: Run) -> None:
 def test_moving_the_window_redraws_only_tiles_that_draw_it(written_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = Shell({written_run.name: written_run})
     drawn = list[str]()
+
+    def watch(tile: Tile) -> None:
+        live: Any = tile._live
+        show = live.show
+        monkeypatch.setattr(live, "show", lambda selection: (drawn.append(tile.name), show(selection)))
+
     for tile in shell._pages["latent"].tiles:
         if isinstance(tile._live, CanvasTile):
-            show, name = tile._live.show, tile.name
-            monkeypatch.setattr(tile._live, "show", lambda selection, show=show, name=name: (drawn.append(name), show(selection)))
+            watch(tile)
     shell.live.select(window_s=(3.0, 9.0))
     assert drawn == ["activation-trace"]
     shell.live.select(latent=8)
@@ -136,12 +145,12 @@ def test_moving_the_window_redraws_only_tiles_that_draw_it(written_run: Run, mon
 
 def test_what_is_asked_for_before_the_browser_is_ready_waits_for_it(written_run: Run) -> None:
     shell = Shell({written_run.name: written_run})
-    heading = shell._pages["latent"].tiles[0].panel
+    card: Any = shell._pages["latent"].tiles[0]._live
     shell._loaded = False  # as on a server until the page says that it stands
     shell.live.select(latent=8)
-    assert "Latent 8" not in str(shell._pages["latent"].tiles[0]._live.panel.object), heading
+    assert "Latent 8" not in card.panel.object
     shell._begin()
-    assert "Latent 8" in str(shell._pages["latent"].tiles[0]._live.panel.object)
+    assert "Latent 8" in card.panel.object
 
 
 def test_overview_opens_with_the_standing_of_the_test_split(written_run: Run) -> None:
