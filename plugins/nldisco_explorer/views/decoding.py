@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,7 @@ class _Curve:
     dropped : n, mean and standard deviation over random subsets, mean over instances; None where none were drawn
     measure, split : what the score is, and of which bins
     n_train : (n_numbers,) training bins behind each score
-    by_chance : mean score of all latents on the relabelled variable, NaN where that was not tried
+    by_chance : score of all latents on the relabelled variable, mean over instances; NaN where that was not tried
     """
 
     n: Floats
@@ -179,13 +179,13 @@ def _curve_layers(model: str, curve: _Curve, colour: int) -> list[Layer]:
 def _said_of_numbers(variable: str, curves: dict[str, _Curve]) -> str:
     first = next(iter(curves.values()))
     said = [
-        f"{first.measure} of {variable} on {first.split} bins by nearest neighbours, from so many latents, units or "
-        "components chosen on train bins, the last number being all; mean over instances."
+        f"{first.measure} of {variable} on {first.split} bins, read by nearest neighbours from latents, units or "
+        "components chosen on train bins (how many of them, the last being all); mean over instances."
     ]
     for model, curve in curves.items():
         pairs = zip(curve.n, curve.score, strict=True)
-        chance = "" if np.isnan(curve.by_chance) else f", {number(curve.by_chance)} from all when relabelled"
-        said.append(f"{_called(model)}: {', '.join(f'{number(y)} from {n:.0f}' for n, y in pairs)}{chance}.")
+        chance = "" if np.isnan(curve.by_chance) else f", by chance {number(curve.by_chance, 2)}"
+        said.append(f"{_called(model)}: {', '.join(f'{number(y, 2)} ({n:.0f})' for n, y in pairs)}{chance}.")
     few, every = first.n_train[[0, -1]]
     if few != every:
         said.append(f"Few are read by {few:.0f} train bins, all by {every:.0f}.")
@@ -225,10 +225,10 @@ class _LatentsTile(CanvasTile):
         return selection.variable if selection.variable in names else next(iter(names), None)
 
 
-def _of_instance(result: MapperResult, variable: str, selection: Selection) -> NDArray[Any]:
+def _of_instance(result: MapperResult, variable: str, selection: Selection) -> Floats:
     """(n_latents,) score of each latent by itself."""
-    scores: NDArray[Any] = result.arrays[f"{variable}/latent_score"]
-    return scores[min(selection.instance, len(scores) - 1)]
+    scores = np.asarray(result.arrays[f"{variable}/latent_score"], dtype=np.float64)
+    return np.asarray(scores[min(selection.instance, len(scores) - 1)])
 
 
 def _scatter(direction: str, position: str, scores: dict[str, tuple[Floats, Floats]]) -> Drawing:
@@ -244,10 +244,7 @@ def _scatter(direction: str, position: str, scores: dict[str, tuple[Floats, Floa
         arrays = {"x": x[latents], "y": y[latents], "latent": latents}
         style = {"colour": colour % len(PALETTE), "size": 4.5 if own else 3, "edge": True, "labels": labels}
         layers.append(Layer("points", arrays, name=name, **style))
-        said.append(
-            f"{name}: {len(latents)} points, R² at best {_best(x, latents)} for {direction}, "
-            f"{_best(y, latents)} for {position}."
-        )
+        said.append(f"{name}: {len(latents)} points, at best {_best(x, latents)} and {_best(y, latents)}.")
     (x_low, x_high), (y_low, y_high) = (
         around(np.concatenate([pair[axis] for pair in scores.values()]), include=0.0) for axis in (0, 1)
     )
@@ -258,7 +255,10 @@ def _scatter(direction: str, position: str, scores: dict[str, tuple[Floats, Floa
         layers=(Layer("rules", x=[0.0], y=[0.0], colour="neutral"), *reversed(layers)),
         row=1,
     )
-    lead = f"Each latent, unit or component by itself: {position} (up) against {direction} (right)."
+    lead = (
+        "Held-out R² of each latent, unit or component by itself, with its number on hover and the best in brackets: "
+        f"{direction} (right) and {position} (up)."
+    )
     return _below_legend(panel, scores, " ".join([lead, *said]))
 
 
@@ -266,7 +266,7 @@ def _best(scores: Floats, latents: NDArray[np.int64]) -> str:
     if not len(latents):
         return "–"
     best = latents[scores[latents].argmax()]
-    return f"{number(scores[best])} (number {best})"
+    return f"{number(scores[best])} ({best})"
 
 
 def _below_legend(panel: Panel, models: Iterable[str], summary: str) -> Drawing:
