@@ -54,7 +54,7 @@ def main() -> None:
 def save_both(page: Page, url: str, name: str) -> None:
     """Save ``NAME-light.png`` and ``NAME-dark.png``."""
     page.goto(url)
-    page.locator(".tile h2, .tile h3").first.wait_for(timeout=60_000)
+    page.locator(".tile").first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
     for theme in ("light", "dark"):
         page.screenshot(path=IMAGES / f"{name}-{theme}.png")

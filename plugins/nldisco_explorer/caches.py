@@ -17,7 +17,7 @@ __all__ = ["Cache", "stamp_of"]
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Raised when what is kept, or how, changes."""
 
 SOURCES = ("run.json", "binned", "latents", "controls/*/latents")

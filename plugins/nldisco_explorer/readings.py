@@ -16,7 +16,7 @@ from nldisco_core.binned import SPLITS
 from nldisco_core.condition_curves import Visits, blocks_of, cut
 from nldisco_core.notes import Notes
 from nldisco_core.runs import Run
-from nldisco_core.tuning import Conditions
+from nldisco_core.tuning import Conditions, one_per_channel
 from nldisco_explorer.caches import Cache, stamp_of
 from nldisco_explorer.scored import Scored
 from nldisco_explorer.spaces import mapped_space, n_active
@@ -211,20 +211,30 @@ class Readings:
         return tuple(dict.fromkeys([*self.variables("discrete"), *self.trials.groupings]))
 
     def variables(self, kind: str | None = None) -> tuple[str, ...]:
-        """Variables of one kind, or all."""
-        names = self.run.counts.covariate_names
-        return tuple(name for name in names if kind in (None, self.covariate(name).kind))
+        """Variables of one kind, or all, as mappers name them: one for each channel of what is no position."""
+        return tuple(name for name, (_, _, of_kind) in self._mapped_as.items() if kind in (None, of_kind))
+
+    @cached_property
+    def _mapped_as(self) -> dict[str, tuple[str, int, str]]:
+        """Covariate of the data, place among its channels and kind, by the name of the variable."""
+        found: dict[str, tuple[str, int, str]] = {}
+        for session in self.run.counts.sessions:
+            for own in session.covariates.values():
+                for index, part in enumerate(one_per_channel(own)):
+                    found.setdefault(part.name, (own.name, index, own.kind))
+        return found
 
     def covariate(self, name: str) -> Covariate:
         """A variable over all bins."""
         if name not in self._covariates:
-            self._covariates[name] = self.run.counts.covariate(name)
+            own, index, _ = self._mapped_as.get(name, (name, 0, ""))
+            self._covariates[name] = one_per_channel(self.run.counts.covariate(own))[index]
         return self._covariates[name]
 
     def cut(self, variable: str) -> Conditions:
         """The conditions a variable is drawn in."""
         if variable not in self._conditions:
-            number = self.run.counts.covariate_names.index(variable)
+            number = list(self._mapped_as).index(variable)
             kept = self.cache.get(f"conditions/{number:03d}", lambda: _arrays(cut(self.covariate(variable))))
             edges = tuple(np.asarray(kept[name]) for name in sorted(kept) if name.startswith("edges"))
             self._conditions[variable] = Conditions(

@@ -120,6 +120,13 @@ def _session(rng: np.random.Generator, index: int, n_trials: int, n_units: int) 
         Covariate(name="speed", values=speed, kind="linear", physical_unit="cm/s"),
         Covariate(name="direction", values=angle, kind="circular", period=2 * np.pi, physical_unit="rad"),
         Covariate(
+            name="velocity",
+            values=velocity,
+            kind="linear",
+            physical_unit="cm/s",
+            channels=("x", "y"),
+        ),
+        Covariate(
             name="target", values=target[trial].astype(float), kind="discrete", source="trial", categories=TARGETS
         ),
     )

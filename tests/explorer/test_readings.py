@@ -10,7 +10,7 @@ import pytest
 from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
 from nldisco_explorer.ranking import latent_of, ranked, row_beside, scored_split
-from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.readings import Readings, prepare, readings
 from nldisco_explorer.views.activity import envelope
 from numpy.typing import NDArray
 
@@ -203,3 +203,15 @@ def test_evidence_names_the_best_supported_latent_of_any_control(reads: Readings
     assert found.best_control == (best[1], "mutual_information", best[0])
     assert found.level == 1
     assert found.n_levels == 2
+
+
+def test_channels_of_what_is_no_position_are_variables_of_their_own(reach_run: Run) -> None:
+    """As mappers name them; a run that holds such a variable is prepared and opened like any other."""
+    prepare(reach_run, lambda done, total, at_hand: None)
+    reads = readings(reach_run)
+    assert {"hand", "velocity.x", "velocity.y"} <= set(reads.variables())
+    assert reads.variables("position") == ("hand",)
+    whole = reach_run.counts.covariate("velocity").values
+    for index, name in enumerate(("velocity.x", "velocity.y")):
+        np.testing.assert_array_equal(reads.covariate(name).values[:, 0], whole[:, index])
+        assert reads.cut(name).variable == name

@@ -106,7 +106,9 @@ def test_bins_are_coloured_by_the_variable_and_by_the_latent(reach_run: Run, sel
 def test_every_variable_and_time_can_colour(reach_run: Run, selection: Selection) -> None:
     tile: Any = StateSpace().build(reach_run)
     tile.show(selection)
-    assert set(tile._colours) == {"time", "hand.x", "hand.y", "speed", "direction", "target"}
+    assert set(tile._colours) == {
+        *("time", "hand.x", "hand.y", "speed", "direction", "velocity.x", "velocity.y", "target")
+    }
     for name in tile._colours:
         tile._colour.value = name
         assert f"coloured by {name} " in tile.drawing.summary
