@@ -46,7 +46,7 @@ class Scored:
         order = np.argsort(number, kind="stable")
         present, first = np.unique(number[order], return_index=True)
         found: dict[Key, NDArray[np.int64]] = {}
-        for each, rows in zip(present.tolist(), np.split(order, first[1:]), strict=True):
+        for each, rows in zip(present.tolist(), np.split(order, first)[1:], strict=True):
             if each >= 0:
                 rest, c = divmod(each, n_conditions)
                 label = None if c == 0 else str(values[2][c - 1])

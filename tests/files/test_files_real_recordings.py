@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nldisco_explorer.host import Tile, offered
+from nldisco_explorer.shell import Shell
 
 from nldisco_core.conformance.datasets import check_dataset
 from nldisco_core.plugins import make
@@ -62,8 +64,9 @@ def test_real_recording_runs_end_to_end(
     model = ("model.n_latents=8", "model.k=2", "model.epochs=2", "model.batch_size=256")
     words = [word for setting in (layout, *more, *model) for word in ("--set", setting)]
     done = nldisco(
-        "run", "--dataset", "files", "--path", settings["path"], "--model", "topk-sae", "--runs-dir", tmp_path, *words
-    )
+        "run", "--dataset", "files", "--path", settings["path"], "--model", "topk-sae", "--mapper", "selectivity",
+        "--set", "mappers.selectivity.n_shifts=20", "--runs-dir", tmp_path, *words
+    )  # fmt: skip
     assert done.code == 0, done.err
     found = re.search(r"^run +(\S+)$", done.out, re.MULTILINE)
     assert found is not None
@@ -71,6 +74,11 @@ def test_real_recording_runs_end_to_end(
     metrics = run.metrics
     assert set(metrics["split"]) == {"train", "validation", "test"}
     assert np.isfinite(metrics[metrics["split"] == "test"]["r2"]).any()
+    shell = Shell({run.name: run})
+    tiles = [Tile(view, run, shell) for view in offered()]
+    for tile in tiles:
+        tile.show(shell.live.selection)
+    assert {tile.title: tile.reason for tile in tiles if tile.state == "failed"} == {}
 
 
 def test_the_bins_of_real_counts_are_the_files_own(shared_data: Path) -> None:
