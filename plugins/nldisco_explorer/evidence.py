@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nldisco_core.beside_controls import AS_GOOD
 from nldisco_core.selection import Selection
 from nldisco_explorer.readings import Readings
 
@@ -62,11 +63,11 @@ class Evidence:
 
     @property
     def equalled_by(self) -> str | None:
-        """The control whose best latent scores no less, None where none does or nothing was compared."""
+        """The control whose best latent scores as high, None where none does or nothing was compared."""
         if self.best_control is None or self.best_control[1] not in self.scores:
             return None
         name, score, value = self.best_control
-        return name if value >= self.scores[score] else None
+        return name if value >= self.scores[score] - AS_GOOD else None
 
 
 def latent_name(selection: Selection) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nldisco_core.beside_controls import AS_GOOD
 from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import OFTEN, unit_called
 from nldisco_explorer.readings import Readings
@@ -150,7 +151,7 @@ def _said(reads: Readings, selection: Selection, row: dict[Hashable, Any]) -> di
         found["dense"] = "active in over half the time"
     if "better_explained_by" in known:
         found["explained"] = f"better explained by {known['better_explained_by']}"
-    if "score" in known and known.get("best_control_score", -math.inf) >= known["score"]:
+    if "score" in known and known.get("best_control_score", -math.inf) >= known["score"] - AS_GOOD:
         found["control"] = f"the control {known['best_control']} scores as high"
     copied = reads.of_latent("copies", replace(selection, latent=int(row["latent"]), sign=int(row["sign"])))
     if copied.get("copy") and "unit" in copied:
