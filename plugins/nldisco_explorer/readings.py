@@ -18,6 +18,7 @@ from nldisco_core.notes import Notes
 from nldisco_core.runs import Run
 from nldisco_core.tuning import Conditions, one_per_channel
 from nldisco_explorer.caches import Cache, stamp_of
+from nldisco_explorer.related import keep_relations
 from nldisco_explorer.scored import Scored
 from nldisco_explorer.spaces import mapped_space, n_active
 from nldisco_explorer.trials import Trials
@@ -317,6 +318,7 @@ def prepare(run: Run, progress: Progress) -> None:
     steps += [(f"bins by {name}", partial(reads.cut, name)) for name in reads.variables()]
     for model in reads.models:
         steps += [(f"{name} of {model}", partial(reads.scored, model, name)) for name in run.part(model).mappings]
+    steps.append(("relations between latents", partial(keep_relations, reads, "model")))
     for done, (name, step) in enumerate(steps):
         progress(done, len(steps), name)
         step()

@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from nldisco_core.selection import Selection
     from nldisco_explorer.readings import Readings
 
-__all__ = ["absorbed_by", "family_of", "is_ready", "neighbours_of"]
+__all__ = ["absorbed_by", "family_of", "is_ready", "keep_relations", "neighbours_of"]
 
 N_NEAREST = 8
 
 _kept: WeakKeyDictionary[Readings, dict[tuple[str, str], pd.DataFrame]] = WeakKeyDictionary()
+
+
+def keep_relations(reads: Readings, model: str) -> None:
+    """Have the relations between a model's latents at hand; takes seconds where the run holds no tables of them."""
+    for name in ("neighbours", "families"):
+        _table(reads, model, name)
 
 
 def is_ready(reads: Readings, selection: Selection, name: str) -> bool:
