@@ -33,6 +33,18 @@ const KEYS = [
 
 const PATIENCE_MS = 1500  // a step that is not answered by then is given up
 
+const CALM_MS = 200  // how often tables are looked after
+
+// Panel's tables ask again and again, without a pause, whether their style sheets have loaded. Those that were replaced on their way, as by the
+// theme, never tell: half a core was spent on waiting for them.
+function calm(views) {
+  for (const table of views.query(each => each._resize_pending && each._initialized_stylesheets instanceof Map)) {
+    for (const link of table.shadow_el.querySelectorAll("link")) {
+      if (link.sheet) { table._initialized_stylesheets.set(link.href, true) }
+    }
+  }
+}
+
 const keysHeld = event => event.ctrlKey || event.metaKey || event.altKey
 
 // The element that a key is pressed in, inside any shadow root.
@@ -131,8 +143,9 @@ export function render({model, el, view}) {
   model.on("msg:custom", message => message.copy ? copy() : message.help ? show(help) : announce(message.say))
   window.addEventListener("keydown", pressed)
   if (model.linked) { window.addEventListener("popstate", travelled) }
+  const calming = setInterval(() => calm(view.owner), CALM_MS)
   const document_ = view.model.document
   document_?.on_event("connection_lost", () => announce("The server does not answer. What you see stays, nothing new can be drawn. Start it again, then reload.", {gone: true}))
   document_?.on_event("client_reconnected", () => { say.hidden = true })
-  model.on("remove", () => { window.removeEventListener("keydown", pressed); window.removeEventListener("popstate", travelled) })
+  model.on("remove", () => { clearInterval(calming); window.removeEventListener("keydown", pressed); window.removeEventListener("popstate", travelled) })
 }
