@@ -72,7 +72,7 @@ class Null:
     @property
     def offered(self) -> str:
         """How many independent relabellings the recording offers, in words."""
-        return "a million or more" if self.effective_shifts >= _MOST_SHIFTS else f"{self.effective_shifts:,.0f}"
+        return "a million or more" if round(self.effective_shifts) >= _MOST_SHIFTS else f"{self.effective_shifts:,.0f}"
 
     @property
     def refusal(self) -> str | None:

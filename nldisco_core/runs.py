@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nldisco_core.latents import Latents
     from nldisco_core.mapping import MapperResult
 
-__all__ = ["DEFAULT_RUNS_DIR", "ModelPart", "Run", "find_run", "list_runs"]
+__all__ = ["DEFAULT_RUNS_DIR", "ModelPart", "Run", "find_run", "list_runs", "title_of"]
 
 DEFAULT_RUNS_DIR = Path("runs")
 
@@ -208,8 +208,9 @@ class Run:
     def offers(self) -> frozenset[str]:
         """What views may need of a run and this one has.
 
-        Kinds of its variables (``linear``, ``circular``, ``discrete``, ``position``), ``trials``, ``mapping``,
-        ``dictionary``, ``controls``, ``history`` and ``metrics``.
+        Kinds of its variables (``linear``, ``circular``, ``discrete``, ``position``), ``trials``, ``mapping`` and the
+        name of each mapper that was run (``spatial mapping``), ``dictionary``, ``controls``, ``history`` and
+        ``metrics``.
         """
         kinds = {self.counts.covariate(name).kind for name in self.counts.covariate_names}
         held = {
@@ -220,7 +221,8 @@ class Run:
             "history": self._has_rows("history"),
             "metrics": self._has_rows("metrics"),
         }
-        return frozenset(kinds | {name for name, there in held.items() if there})
+        mapped = {f"{name} mapping" for name in self.mappings}
+        return frozenset(kinds | mapped | {name for name, there in held.items() if there})
 
     def _has_rows(self, table: str) -> bool:
         return (self.folder / f"{table}.parquet").exists() and len(getattr(self, table)) > 0
@@ -277,3 +279,13 @@ def find_run(token: str | Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
 def new_name(dataset: str, model: str, *, digest: str, now: datetime) -> str:
     """Name of a run: when, on what, with what, and the start of its config's digest."""
     return f"{now:%Y-%m-%dT%H-%M-%S}_{dataset}_{model}_{digest[:4]}"
+
+
+def title_of(name: str) -> str:
+    """What a run is about first: "maze-reach, matryoshka-sae, 2026-11-22 13:36, d6c8"; other names as they are."""
+    started, *about = name.split("_")
+    try:
+        when = datetime.strptime(started, "%Y-%m-%dT%H-%M-%S")
+    except ValueError:
+        return name
+    return ", ".join([*about[:-1], f"{when:%Y-%m-%d %H:%M}", *about[-1:]])

@@ -132,7 +132,9 @@ export function render({model, el, view}) {
   let travelling = true
   function travelled() { travelling = true; tell({kind: "visit", search: window.location.search}) }
   function record() {
-    if (!model.linked || !model.search || window.location.search === model.search) { return }
+    if (!model.linked || !model.search) { return }
+    document.title = model.title
+    if (window.location.search === model.search) { return }
     const url = `${window.location.pathname}${model.search}${window.location.hash}`
     window.history[travelling || model.replaces ? "replaceState" : "pushState"](null, "", url)
     travelling = false

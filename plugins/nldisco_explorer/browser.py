@@ -28,6 +28,7 @@ class Browser(PageComponent):
     replaces = param.Boolean(default=False, doc="Whether the next query takes the place of the last one.")
     linked = param.Boolean(default=True, doc="Whether the address is ours, as it is not in a notebook.")
     page = param.String(default="", doc="Page in view.")
+    title = param.String(default="", doc="What the browser calls it in tabs and history.")
     handled = param.Integer(default=0, doc="Counts the steps that were drawn.")
 
     _esm: ClassVar[str] = Path(__file__).with_name("browser.js").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from panel.util import edit_readonly
 
 from nldisco_core.errors import NLDiscoError, unknown_name
 from nldisco_core.interfaces import Explorer
-from nldisco_core.runs import Run
+from nldisco_core.runs import Run, title_of
 from nldisco_core.selection import Selection
 from nldisco_explorer.browser import Browser
 from nldisco_explorer.export.saver import SavedFile, Saver
@@ -97,10 +97,9 @@ class Shell:
         self._nav.param.watch(lambda event: self.live.turn_to(event.new), "value")
         self._run_picker = pmui.Select(
             label="run",
-            options=list(runs),
+            options={title_of(name): name for name in runs},
             size="small",
             sizing_mode="stretch_width",
-            visible=len(runs) > 1,
             sx=PICKER_SX,
             stylesheets=[PICKER_CSS],
             margin=(0, 12),
@@ -211,9 +210,17 @@ class Shell:
             self._pages[new.page].show(new)
             same_page = (old.page, old.selection.run) == (new.page, new.selection.run)
             moved = replace(old.selection, window_s=new.selection.window_s) == new.selection
-            self._browser.param.update(page=new.page, replaces=same_page and (moved or self._stepping))
+            self._browser.param.update(
+                page=new.page, replaces=same_page and (moved or self._stepping), title=self._title_of(new)
+            )
             self._browser.search = query_of(new)
         self._look()
+
+    def _title_of(self, place: Place) -> str:
+        """Of the browser's tab and history."""
+        selection, page = place.selection, self._titles[place.page]
+        about = f"{page} {selection.latent}" if place.page == HOME and selection.latent is not None else page
+        return f"{about} · {title_of(selection.run)}"
 
     def _look(self) -> None:
         """Say so, once, when the run on disk is another one by now."""

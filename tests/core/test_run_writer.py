@@ -12,7 +12,7 @@ from nldisco_core.config import RunConfig, parse
 from nldisco_core.errors import RunError, RunIncomplete, RunNotFound, SchemaTooNew
 from nldisco_core.files import read_json, write_json, writing_failed
 from nldisco_core.run_writer import RunWriter
-from nldisco_core.runs import Run, find_run, list_runs
+from nldisco_core.runs import Run, find_run, list_runs, title_of
 
 CONFIG = parse(RunConfig, {"dataset": {"name": "toy"}, "model": {"name": "pca"}})
 
@@ -166,3 +166,15 @@ def test_an_empty_name_fits_no_run(tmp_path: Path) -> None:
     _write(tmp_path)
     with pytest.raises(RunNotFound, match="no run is named"):
         find_run("", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("2026-11-22T14-37-44_maze-reach_topk-sae_74ea", "maze-reach, topk-sae, 2026-11-22 14:37, 74ea"),
+        ("what I called it", "what I called it"),
+        ("another_name", "another_name"),
+    ],
+)
+def test_title_says_first_what_a_run_is_about(name: str, title: str) -> None:
+    assert title_of(name) == title
