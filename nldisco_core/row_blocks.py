@@ -141,6 +141,10 @@ def _edges(code: sparse.csc_array, boundaries: Sequence[int]) -> NDArray[np.int6
     """(n_boundaries, n_latents) place of each latent's first entry at or after each row boundary."""
     edges = np.empty((len(boundaries), code.shape[1]), dtype=np.int64)
     sought = np.array(boundaries, dtype=code.indices.dtype)
-    for latent, (first, last) in enumerate(zip(code.indptr[:-1], code.indptr[1:], strict=True)):
-        edges[:, latent] = first + np.searchsorted(code.indices[first:last], sought)
+    begins, ends = sought <= 0, sought >= code.shape[0]
+    edges[begins], edges[ends] = code.indptr[:-1], code.indptr[1:]
+    inside = ~(begins | ends)
+    if inside.any():
+        for latent, (first, last) in enumerate(zip(code.indptr[:-1], code.indptr[1:], strict=True)):
+            edges[inside, latent] = first + np.searchsorted(code.indices[first:last], sought[inside])
     return edges
