@@ -1,8 +1,10 @@
-"""The explorer in headless Chromium on a run of full size: clicks, scrubbing, panning, first paint and memory."""
+"""The explorer in headless Chromium on a run of full size or on ``--run``: clicks, keys, panning, paint and memory."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import runpy
 import shutil
 import statistics
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +67,15 @@ WATCH = """
 
 
 SCRUB = """() => {
-  window.drawn = new Set()
+  window.drawn = []
   const look = () => {
-    window.drawn.add(window.location.search.match(/latent=([0-9]+)/)?.[1])
+    const latent = window.location.search.match(/latent=([0-9]+)/)?.[1]
+    if (window.drawn.at(-1) !== latent) { window.drawn.push(latent) }
     window.looking = requestAnimationFrame(look)
   }
   look()
 }"""
-"""Collects the latents that are in view frame by frame: the address changes with the plots, in one message."""
+"""Collects the latents that come into view, frame by frame: the address changes with the plots, in one message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,15 +198,20 @@ def measure_clicks(server: Served, page: Page, session: CDPSession) -> dict[str,
 
 
 def measure_scrubbing(page: Page) -> dict[str, float]:
-    """Latents drawn each second while a key is held down."""
+    """Latents drawn each second while a key is held down, from the first row on; at an end of the table, back."""
+    page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").first.click()
+    settled(page)
+    counted = page.locator(".page-latent").get_by_text(re.compile(r"\d+ of \d+ latents of instance"))
+    steps = int(counted.first.inner_text().split()[0]) - 1
+    keys = cycle([*repeat("j", steps), *repeat("k", steps)])
     page.locator(".page-latent section h2").first.click()
     page.evaluate(SCRUB)
     began = time.perf_counter()
     while time.perf_counter() - began < SCRUB_S:
-        page.keyboard.press("j")
+        page.keyboard.press(next(keys))
         page.wait_for_timeout(25)
     spent = time.perf_counter() - began
-    n_drawn = int(page.evaluate("() => { cancelAnimationFrame(window.looking); return window.drawn.size }")) - 1
+    n_drawn = int(page.evaluate("() => { cancelAnimationFrame(window.looking); return window.drawn.length }")) - 1
     settled(page)
     return {"latents_per_s": n_drawn / spent}
 
@@ -211,7 +220,7 @@ def measure_panning(server: Served, context: BrowserContext) -> dict[str, float]
     """From a turn of the wheel over the whole session to the plots at the new place, and until they are sharp again."""
     page = opened(context, f"{server.url}?page=session", ".page-session canvas")
     canvas = page.locator(".page-session canvas").first
-    canvas.hover()
+    canvas.hover(position={"x": 600, "y": 110})  # over the activation; the middle may be between two panels
     page.keyboard.down("Shift")
     seen, sharp = [], []
     for turn in range(N_PANS):
@@ -250,13 +259,19 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
     from reporting import announce, conclude
 
-    announce(f"explorer, run of full size; load {os.getloadavg()[0]:.1f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, help="folder of a finished run; without it one of full size is written")
+    given = parser.parse_args().run
+    announce(f"explorer, {given.name if given else 'run of full size'}; load {os.getloadavg()[0]:.1f}")
     executable = chromium()
     if executable is None:
         sys.exit("no Chromium on this machine")
     write: Any = runpy.run_path(str(ROOT / "tests" / "explorer" / "full_size_run.py"))["write_full_size_run"]
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / "2026-03-01T10-22-05_maze_matryoshka-sae_7f3a")
+        if given:
+            shutil.copytree(given, Path(folder) / given.resolve().name)
+        else:
+            write(Path(folder) / "2026-03-01T10-22-05_maze_matryoshka-sae_7f3a")
         with served(Path(folder)) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
             found = measure(server, browser)

@@ -50,12 +50,14 @@ class Curve:
     ----------
     mean : `Conditions.grid`, silent bins counted as zero; NaN where the animal never was
     low, high : `Conditions.grid`, 95 % interval of the mean; NaN where it is not known, and for maps
+    unsmoothed : `Conditions.grid`, the mean before smoothing, which mappers score
     occupancy_s : `Conditions.grid`, time spent (s)
     """
 
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    unsmoothed: NDArray[np.float64]
     occupancy_s: NDArray[np.float64]
 
     @property
@@ -117,7 +119,8 @@ class Visits:
 
     def _curve(self, summed: NDArray[np.float64]) -> Curve:
         grid, n_bins = self._chosen.grid, self._n_bins.sum(axis=0)
-        mean = self._mean(summed.sum(axis=0), n_bins)
+        total = summed.sum(axis=0)
+        mean, unsmoothed = self._mean(total, n_bins), _quotient(total, n_bins)
         low, high = np.full((2, *mean.shape), np.nan)
         if self._chosen.kind != "position":
             times, occupied = self._drawn
@@ -128,13 +131,13 @@ class Visits:
             mean=mean.reshape(grid),
             low=low.reshape(grid),
             high=high.reshape(grid),
+            unsmoothed=unsmoothed.reshape(grid),
             occupancy_s=n_bins.reshape(grid) * self._bin_s,
         )
 
     def _mean(self, summed: NDArray[np.float64], n_bins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over occupancy, both (..., n_conditions)."""
-        above, below = self._smooth(summed), self._smooth(n_bins)
-        return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))
+        return _quotient(self._smooth(summed), self._smooth(n_bins))
 
     def _smooth(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._chosen.kind == "circular":
@@ -142,6 +145,10 @@ class Visits:
         if self._chosen.kind == "position":
             return np.asarray(gaussian_filter(values.reshape(self._chosen.grid), 1.5, mode="constant")).ravel()
         return values
+
+
+def _quotient(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))
 
 
 @lru_cache(maxsize=32)

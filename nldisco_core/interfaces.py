@@ -343,9 +343,10 @@ class View(Protocol):
 
     `title` heads the tile; `page` is the page it stands on (``latent``, ``mappings``, ``session``, ``map``,
     ``compare``, ``overview``; any other name makes a page of its own); `needs` names what a run must hold (``trials``,
-    ``position``, ``mapping``, ``dictionary``, ``circular``, …): the host says why a tile is absent. A view may say
-    ``wide = True`` to take a whole row, ``own_heading = True`` to be drawn without its title and ``exports = False`` to
-    have no menu that saves what it draws. Its live view may be one that joins the explorer, see `JoinsExplorer`.
+    ``position``, ``mapping``, ``dictionary``, ``circular``, …; `Run.offers` lists all): the host says why a tile is
+    absent. A view may say ``wide = True`` to take a whole row, ``own_heading = True`` to be drawn without its title and
+    ``exports = False`` to have no menu that saves what it draws. Its live view may be one that joins the explorer, see
+    `JoinsExplorer`.
     """
 
     title: ClassVar[str]

@@ -34,7 +34,7 @@ from nldisco_core.runs import DEFAULT_RUNS_DIR, Run
 from nldisco_core.sealing import identity, without_test
 from nldisco_core.splits import assign_splits
 from nldisco_core.summary import Findings
-from nldisco_core.verdict import verdict
+from nldisco_core.verdict import verdict_record
 from nldisco_core.zero_input import ZERO_INPUT, latents_without_activity, notes_without_model
 
 __all__ = ["Analysis", "execute", "load_binned", "load_counts", "map_activations", "map_run", "run", "write_data"]
@@ -178,7 +178,7 @@ def map_run(run: Run, mapper: str, *, settings: Mapping[str, Any] | None = None,
     def update(about: dict[str, Any], mapped: Run) -> None:
         others = [note for note in about.get("notes", []) if not note.startswith(f"{mapper}: ")]
         about["notes"] = [*others, *(f"{mapper}: {note}" for note in results["model"].notes)]
-        about["verdict"] = verdict(Findings.of(mapped), {"model": run.model.provider})
+        about |= verdict_record(Findings.of(mapped), {"model": run.model.provider})
 
     return add_mapping(run, mapper, results, record, update)
 
@@ -316,7 +316,7 @@ class Analysis:
             name: {**provider_record(listed, used), "seed": self._made.config.seed}
             for name, (listed, _, used) in self._made.mappers.items()
         }
-        about["verdict"] = verdict(findings, {"model": about["model"]["provider"]})
+        about |= verdict_record(findings, {"model": about["model"]["provider"]})
         about["environment"] = environment()
 
     def _map(self, part: str, name: str, mapper: Mapper, latents: Latents) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +13,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 
 from nldisco_core import plugins
+from nldisco_core.runs import Run, list_runs
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -27,6 +32,42 @@ def _own_registry() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Files that are fetched or simulated on demand stay among the tests' own."""
     os.environ["NLDISCO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder that one worker fills for all of them: ``made_once("name", fill)``; later, caches alone are added."""
+    own = tmp_path_factory.getbasetemp()
+    base = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, whole = base / name, base / f"{name}.whole"
+        with FileLock(base / f"{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                whole.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo(made_once: Callable[[str, Callable[[Path], object]], Path]) -> tuple[Run, str]:
+    """The demo's run on the bundled recording, alone in its folder, and what it printed."""
+
+    def trained(folder: Path) -> None:
+        from nldisco_core.cli import main
+
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+            main(["demo", "--no-serve", "--runs-dir", str(folder / "runs")])
+        assert ended.value.code == 0
+        (folder / "printed.txt").write_text(printed.getvalue(), encoding="utf-8")
+
+    folder = made_once("demo", trained)
+    return Run(next(list_runs(folder / "runs"))[0]), (folder / "printed.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import secrets
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.routing import Matcher, Rule
-from tornado.web import RequestHandler
+from tornado.web import OutputTransform, RequestHandler
 
 from nldisco_core.errors import NLDiscoError
+from nldisco_explorer.oauth import REDIRECT_VARIABLE, missing
 
-__all__ = ["PASSWORD_VARIABLE", "Access", "ServeError", "allowed_hosts", "read_access", "refusals", "require_access"]
+__all__ = [
+    "PASSWORD_VARIABLE",
+    "Access",
+    "Framable",
+    "Guarded",
+    "ServeError",
+    "allowed_hosts",
+    "https_hosts",
+    "read_access",
+    "refusals",
+    "require_access",
+    "with_port",
+]
 
 PASSWORD_VARIABLE = "NLDISCO_PASSWORD"
-GUEST_VARIABLES = ("PANEL_OAUTH_OPTIONAL", "PANEL_OAUTH_GUEST_ENDPOINTS")
 SHORTEST_PASSWORD = 12
-LOGIN_PAGE = Path(__file__).with_name("login.html")
 LOOPBACK = ("localhost", "127.0.0.1")  # Bokeh's list takes no address in brackets; ::1 is reached as localhost
 
 
@@ -37,20 +48,13 @@ class Access:
     Attributes
     ----------
     password : everybody's, None where a provider is asked
-    provider : name of the OAuth provider, with Panel's own settings (``PANEL_OAUTH_KEY``, ``PANEL_OAUTH_SECRET``, …)
+    provider : name of the OAuth provider, see `PROVIDERS`
     users : names of those who come in; empty for everybody who knows the password
     """
 
     password: str | None = None
     provider: str | None = None
     users: frozenset[str] = frozenset()
-
-    def server_options(self) -> dict[str, Any]:
-        """What Panel's server needs to ask for it."""
-        options: dict[str, Any] = {"cookie_secret": secrets.token_urlsafe(32), "login_template": str(LOGIN_PAGE)}
-        if self.password is not None:
-            return options | {"basic_auth": self.password}
-        return options | {"oauth_provider": self.provider}
 
 
 def read_access(
@@ -67,17 +71,15 @@ def read_access(
     Raises
     ------
     ServeError
-        The password is missing or short, or a provider is asked without users.
+        The password is missing or short, or a provider is asked without its settings or without users.
     """
-    for variable in GUEST_VARIABLES:
-        if environment.get(variable):
-            raise ServeError(f"{variable} is set, which lets in people who have not logged in; unset it")
     if kind == "password":
-        return Access(password=_password(password_file, environment))
-    if not environment.get("PANEL_OAUTH_KEY") or not environment.get("PANEL_OAUTH_SECRET"):
-        raise ServeError(
-            f"{kind} needs PANEL_OAUTH_KEY and PANEL_OAUTH_SECRET in the environment; see Panel's OAuth guide"
-        )
+        return Access(password=_password(password_file, environment), users=frozenset(users))
+    if absent := missing(kind, environment):
+        raise ServeError(f"{kind} needs {', '.join(absent)} in the environment (see `nldisco serve --help`)")
+    returns = environment.get(REDIRECT_VARIABLE, "")
+    if returns and urlsplit(returns).path != "/login":
+        raise ServeError(f"{REDIRECT_VARIABLE} is {returns}; expected the explorer's address with the path /login")
     allowed = frozenset(users)
     if not allowed:
         raise ServeError(f"everybody with an account at {kind} could log in; name who may with --allow-user")
@@ -99,8 +101,6 @@ def _password(file: Path | None, environment: Mapping[str, str]) -> str:
             f"the password has {len(found)} characters; put at least {SHORTEST_PASSWORD} into {where} "
             "(--password-file names a file)"
         )
-    if Path(found).is_file():
-        raise ServeError("the password is the name of a file here, which Panel would read in its place; choose another")
     return found
 
 
@@ -138,16 +138,21 @@ def allowed_hosts(address: str, port: int, origins: Iterable[str]) -> frozenset[
     return frozenset((*(f"{name}:{port}" for name in own), *map(_host, origins)))
 
 
+def https_hosts(origins: Iterable[str]) -> frozenset[str]:
+    """Those of the hosts, with ports, that visitors reach through https: a server before this one speaks it."""
+    return frozenset(_host(origin) for origin in origins if origin.lower().startswith("https://"))
+
+
 def _host(origin: str) -> str:
     """``host:port`` of an origin."""
     parts = urlsplit(origin if "//" in origin else f"//{origin}")
     if not parts.hostname or "*" in origin or ":" in parts.hostname or parts.path.strip("/"):
         raise ServeError(f"origin {origin!r}; expected a name, such as lab.example.org:5006, without a path or *")
-    return _with_port(parts.hostname if parts.port in (None, 443) else f"{parts.hostname}:{parts.port}")
+    return with_port(parts.hostname if parts.port in (None, 443) else f"{parts.hostname}:{parts.port}")
 
 
-def _with_port(host: str) -> str:
-    """A browser leaves out the usual port; Bokeh reads that as 80, for https too."""
+def with_port(host: str) -> str:
+    """A host with its port: a browser leaves out the usual one, which Bokeh reads as 80, for https too."""
     return host.lower() if re.search(r":\d+$", host) else f"{host.lower()}:80"
 
 
@@ -164,6 +169,7 @@ def refusals(allowed: frozenset[str]) -> list[Rule]:
     return [
         Rule(Foreign(allowed), Refused, {"reason": foreign}),
         Rule(Climbing(), Refused, {"reason": "No path here leads upwards."}),
+        Rule(Unasked(), Refused, {"reason": "No page of the explorer asks this."}),
     ]
 
 
@@ -181,15 +187,36 @@ class Foreign(Matcher):
         named = [request.host]
         if "Origin" in request.headers:
             named.append(urlsplit(request.headers["Origin"]).netloc)
-        return None if all(_with_port(host) in self._allowed for host in named) else {}
+        return None if all(with_port(host) in self._allowed for host in named) else {}
 
 
 class Climbing(Matcher):
-    """Matches paths with a step upwards, however it is written: no file of this server has one."""
+    """Matches paths with a step upwards or a zero, however it is written: no file of this server has one."""
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Arguments for the handler where the path climbs, None where it does not."""
-        return {} if ".." in unquote(unquote(request.path)) else None
+        path = unquote(unquote(request.path))
+        return {} if ".." in path or "\0" in path else None
+
+
+class Unasked(Matcher):
+    """Matches what Bokeh and Panel would answer and none of our pages asks.
+
+    That is the page as a script for other sites, a session that the browser names itself, and modules that nothing has
+    imported yet: Panel imports whatever is named in a path, before anybody is asked who they are.
+    """
+
+    ENDS = ("/autoload.js", "/metadata")
+    NAMED = ("bokeh-token", "bokeh-session-id")
+    MODULE = re.compile(r"(?:/[^/]+)?/components/([^/]*)")
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """Arguments for the handler where no page asks this, None where one may."""
+        path = unquote(request.path)
+        module = self.MODULE.match(path)
+        named = "Bokeh-Session-Id" in request.headers or any(name in request.arguments for name in self.NAMED)
+        asked = not named and not path.endswith(self.ENDS) and (module is None or module[1] in sys.modules)
+        return None if asked else {}
 
 
 class Refused(RequestHandler):
@@ -207,3 +234,29 @@ class Refused(RequestHandler):
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{self._said}\n")
+
+
+class Guarded(OutputTransform):
+    """Says with every answer that no other site may show it in a frame, run it as a script or hear its address."""
+
+    HEADERS: ClassVar[dict[str, str]] = {
+        "X-Frame-Options": "SAMEORIGIN",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """The same answer with these headers."""
+        headers.update(self.HEADERS)
+        return status_code, headers, chunk
+
+
+class Framable(Guarded):
+    """The same, but in a frame: for a server whose address is a secret of the page that shows it."""
+
+    HEADERS: ClassVar[dict[str, str]] = {
+        name: said for name, said in Guarded.HEADERS.items() if name != "X-Frame-Options"
+    }

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from nldisco_explorer.oauth import PROVIDERS, settings_help
+
 __all__ = ["serve", "share"]
 
 
@@ -32,7 +34,6 @@ RUNS_DIR = click.option(
     show_default=True,
     help="Where runs are looked up by name.",
 )
-PROVIDERS = ("auth0", "azure", "azurev2", "bitbucket", "generic", "github", "gitlab", "google", "okta")
 
 
 @click.command()
@@ -63,7 +64,7 @@ def share(run: str, runs_dir: Path, file: Path | None, latents: int) -> None:
     )
 
 
-@click.command()
+@click.command(epilog=settings_help())
 @click.argument("run", nargs=-1, required=True)
 @RUNS_DIR
 @click.option("--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="0 takes any free port.")
@@ -71,12 +72,12 @@ def share(run: str, runs_dir: Path, file: Path | None, latents: int) -> None:
 @click.option(
     "--auth",
     type=click.Choice(["password", *PROVIDERS]),
-    help="Ask visitors who they are: a password from NLDISCO_PASSWORD, or an OAuth provider set up as Panel says.",
+    help="Ask visitors who they are: a password, from NLDISCO_PASSWORD, or an OAuth provider; see below.",
 )
 @click.option(
     "--password-file", type=click.Path(dir_okay=False, path_type=Path), help="Holds the password in its first line."
 )
-@click.option("--allow-user", multiple=True, help="Who may come in through an OAuth provider; give it once for each.")
+@click.option("--allow-user", multiple=True, help="Who may come in, once for each; an OAuth provider needs it.")
 @click.option(
     "--allow-origin", multiple=True, metavar="HOST:PORT", help="What visitors type to get here, beside this machine."
 )

@@ -46,6 +46,18 @@ WHY_ABSENT: Mapping[str, str] = MappingProxyType(
 )
 
 
+def _why_absent(need: str) -> str:
+    mapper = need.removesuffix(" mapping")
+    if mapper != need:
+        return f"the mapper {mapper} was not run; add it with `nldisco map RUN --mapper {mapper}`"
+    return WHY_ABSENT.get(need, f"no run offers {need!r}")
+
+
+def _heading(words: str) -> str:
+    """Of a tile: it stands right below the title of the page, however large it is written."""
+    return f'<h3 aria-level="2">{html.escape(words)}</h3>'
+
+
 class Offered:
     """One view that a plugin offers, before anything of it is drawn.
 
@@ -96,10 +108,10 @@ class Tile:
         self.title, self.name = offered.title, offered.name
         missing = sorted(need for need in offered.needs if need not in run.offers)
         self.state = "absent" if missing else "waiting"
-        self.reason = "; ".join(WHY_ABSENT.get(need, f"no run offers {need!r}") for need in missing)
+        self.reason = "; ".join(map(_why_absent, missing))
         self._body = pn.Column(sizing_mode="stretch_width", margin=0)
         heading = pn.pane.HTML(
-            (f"<h3>{html.escape(self.title)}</h3>" if offered.headed else "")
+            (_heading(self.title) if offered.headed else "")
             + (menu(offered.name, self.title, saver) if offered.exports else ""),
             stylesheets=[CARD_CSS, MENU_CSS],
             css_classes=[] if offered.headed else ["saving"],
@@ -270,9 +282,9 @@ class TilePage:
 
 def _absentees(tiles: list[Tile]) -> Any:
     items = "".join(f"<dt>{html.escape(tile.title)}</dt><dd>{html.escape(tile.reason)}</dd>" for tile in tiles)
-    content = f'<h3>Not shown for this run</h3><dl class="rows">{items}</dl>'
+    content = f'{_heading("Not shown for this run")}<dl class="rows">{items}</dl>'
     if not tiles:
-        content = "<h3>Nothing here</h3><p>No plugin that is installed offers a view for this page.</p>"
+        content = f"{_heading('Nothing here')}<p>No plugin that is installed offers a view for this page.</p>"
     pane = pn.pane.HTML(content, stylesheets=[CARD_CSS], sizing_mode="stretch_width", margin=0)
     return pn.Column(pane, stylesheets=[TILE_CSS], css_classes=["tile", "wide"], sizing_mode="stretch_width", margin=0)
 

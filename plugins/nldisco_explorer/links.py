@@ -13,12 +13,18 @@ from urllib.parse import parse_qsl, urlencode
 from nldisco_core.errors import unknown_name
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME, PAGES, Place
-from nldisco_explorer.ranking import ranked
+from nldisco_explorer.ranking import ranked, with_best
 from nldisco_explorer.readings import ALL_SPLITS, Readings
 
-__all__ = ["place_of", "query_of", "start_place"]
+__all__ = ["comparable", "place_in", "place_of", "query_of", "start_place"]
 
 T = TypeVar("T")
+
+HALVES = {1: "p", -1: "m"}
+"""How a link writes the half of a signed code."""
+
+TABLE = "table"
+"""The name that settings of the ranked tables go by, as those of a tile go by its own."""
 
 FIELDS = (
     *("run", "page", "model", "instance", "latent", "sign", "variable", "split", "mapper", "condition"),
@@ -42,14 +48,22 @@ def query_of(place: Place) -> str:
         "condition": selection.condition,
         "align": selection.align,
         "by": selection.by,
-        "pinned": _spans(selection.pinned) or None,
+        "pinned": _pins(selection.pinned) or None,
         "lasso": _spans(selection.lasso or ()) or None,
         "trials": _spans(selection.trial_filter or ()) or None,
         "session": selection.session,
         "window": None if selection.window_s is None else ",".join(repr(float(bound)) for bound in selection.window_s),
         "against": selection.against,
+        **dict(selection.view),
     }
     return "?" + urlencode({name: value for name, value in fields.items() if value is not None}, safe=",")
+
+
+def _pins(pinned: Iterable[tuple[int, int]]) -> str:
+    """Latents in their order; halves of a signed code as ``3p`` and ``3m``."""
+    pins = list(pinned)
+    halves = any(sign for _, sign in pins)
+    return ",".join(f"{latent}{HALVES[sign]}" for latent, sign in pins) if halves else _spans(each for each, _ in pins)
 
 
 def _spans(numbers: Iterable[int]) -> str:
@@ -74,10 +88,22 @@ def start_place(reads: Readings) -> Place:
     table = table[table["latent"].notna()]
     splits = [name for name in (start.split, *reversed(ALL_SPLITS)) if (table["split"] == name).any()]
     start = replace(start, variable=str(table["variable"].iloc[0]), split=splits[0] if splits else start.split)
-    rows = ranked(reads, start)
-    if len(rows):
-        start = replace(start, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
-    return Place(selection=start)
+    return Place(selection=with_best(reads, start))
+
+
+def place_in(reads: Readings, place: Place) -> Place:
+    """Where a session goes that turns to another run: its page, and of its choice what that run has too."""
+    start, old = start_place(reads).selection, place.selection
+    mapper = old.mapper if old.mapper in reads.mappers else start.mapper
+    known = old.variable in reads.mapped_variables(mapper)
+    found = replace(
+        start,
+        mapper=mapper,
+        variable=old.variable if known else start.variable,
+        split=old.split if reads.split_mask(old.split).any() else start.split,
+        condition=old.condition if known and old.condition in reads.conditions("model", mapper, old.variable) else None,
+    )
+    return Place(selection=start if found == start else with_best(reads, found), page=place.page)
 
 
 def place_of(
@@ -86,6 +112,7 @@ def place_of(
     *,
     pages: Collection[str] = tuple(PAGES),
     runs: Collection[str] = (),
+    tiles: Collection[str] = (TABLE,),
     instead: Selection | None = None,
 ) -> tuple[Place, list[str]]:
     """The place a query names and what was wrong with it; a bad value leaves its default.
@@ -96,6 +123,7 @@ def place_of(
     reads : the run that the query's own ``run`` was resolved to
     pages : names of the pages there are
     runs : names of the runs that can be compared with
+    tiles : names of the tiles there are, whose settings a link may hold
     instead : what stands in for bad values and for what is left out; None for where a session starts
     """
     given = _Given(dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True)))
@@ -104,35 +132,38 @@ def place_of(
     mapper = given.choice("mapper", "mapper", reads.mappers, start.mapper)
     variable = given.choice("variable", "variable", reads.mapped_variables(mapper), start.variable)
     space = reads.space(model)
-    n_latents = space.n_latents
+    n_latents, instance = space.n_latents, given.whole("instance", space.n_instances, start.instance)
+    sign = given.sign(space.code_kind, start.sign)
+    session = given.choice("session", "session", [each.session_id for each in reads.run.counts.sessions], None)
     chosen = replace(
         start,
         model=model,
-        instance=given.whole("instance", space.n_instances, start.instance),
+        instance=instance,
         latent=given.whole("latent", n_latents, (start.latent or 0) % n_latents),
-        sign=given.sign(space.code_kind, start.sign),
+        sign=sign,
         variable=variable,
         split=given.choice("split", "split", ALL_SPLITS, start.split),
         mapper=mapper,
         condition=given.choice("condition", "value", reads.conditions(model, mapper, variable), None),
         align=given.choice("align", "event", reads.trials.events, None),
         by=given.choice("by", "grouping of trials", reads.groupings, None),
-        pinned=given.numbers("pinned", n_latents) or (),
+        pinned=given.pins(n_latents, sign),
         lasso=given.numbers("lasso", n_latents),
         trial_filter=given.numbers("trials", len(reads.trials.frame)),
-        session=given.choice("session", "session", [each.session_id for each in reads.run.counts.sessions], None),
-        window_s=given.window("window"),
-        against=given.choice("against", "run to compare with", _comparable(reads, model, runs), None),
+        session=session,
+        window_s=given.window(reads, session),
+        against=given.choice("against", "model to compare with", comparable(reads, model, instance, runs), None),
+        view=given.settings(tiles),
     )
     page = given.choice("page", "page", pages, HOME)
     return Place(selection=chosen, page=page), [*given.complaints, *given.unknown()]
 
 
-def _comparable(reads: Readings, model: str, runs: Collection[str]) -> list[str]:
-    """What a model may stand beside: other runs, models of its own run and instances of its own."""
-    instances = range(reads.space(model).n_instances)
-    others = [name for name in runs if name != reads.run.name]
-    return [*others, *(f"model:{name}" for name in reads.models), *(f"instance:{i}" for i in instances)]
+def comparable(reads: Readings, model: str, instance: int, runs: Collection[str]) -> list[str]:
+    """What an instance of a model may stand beside: other runs, other models of its run, its model's other instances."""
+    models = [f"model:{name}" for name in reads.models if name != model]
+    instances = [f"instance:{i}" for i in range(reads.space(model).n_instances) if i != instance]
+    return [*(name for name in runs if name != reads.run.name), *models, *instances]
 
 
 class _Given:
@@ -144,7 +175,15 @@ class _Given:
 
     def unknown(self) -> list[str]:
         """A complaint for every name that no link has."""
-        return [f"{unknown_name('part of a link', name, FIELDS)}." for name in self._values if name not in FIELDS]
+        unread = [name for name in self._values if name not in FIELDS and "." not in name]
+        return [f"{unknown_name('part of a link', name, FIELDS)}." for name in unread]
+
+    def settings(self, tiles: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """What is set on single tiles; a tile says by itself what it does not have."""
+        given = sorted(item for item in self._values.items() if "." in item[0])
+        owners = {name: name.partition(".")[0] for name, _ in given}
+        self.complaints += [f"{unknown_name('tile', each, tiles)}." for each in owners.values() if each not in tiles]
+        return tuple(item for item in given if owners[item[0]] in tiles)
 
     def choice(self, name: str, what: str, known: Collection[str], default: Any) -> Any:
         """One of the known names."""
@@ -162,9 +201,23 @@ class _Given:
         """Numbers from 0 to n - 1, each once; None where there are none."""
         return self._read(name, lambda text: _numbers(text, n) or None, f"numbers from 0 to {n - 1}, as 3,8-12", None)
 
-    def window(self, name: str) -> tuple[float, float] | None:
-        """Start and stop (s)."""
-        return self._read(name, _window, "two times in seconds, as 12.5,40", None)
+    def pins(self, n: int, sign: int) -> tuple[tuple[int, int], ...]:
+        """Latents from 0 to n - 1 with a half each, the one in view where a bare number names none."""
+        expected = f"numbers from 0 to {n - 1}, as 3,8-12" + (", or halves, as 3p,3m" if sign else "")
+        return self._read("pinned", lambda text: _pinned(text, n, sign), expected, ())
+
+    def window(self, reads: Readings, session: str | None) -> tuple[float, float] | None:
+        """Start and stop (s), a bin apart at least and not outside the session, or outside every one."""
+        data = reads.run.counts
+        parts = zip(data.sessions, data.row_offsets, data.row_offsets[1:], strict=False)
+        reach = [
+            (float(reads.start_s[first]), float(reads.start_s[stop - 1]) + data.bin_s)
+            for each, first, stop in parts
+            if session in (None, each.session_id) and stop > first
+        ]
+        low, high = min(each[0] for each in reach), max(each[1] for each in reach)
+        expected = f"two times in seconds, as 12.5,40, {data.bin_s:g} s apart or more and between {low:g} and {high:g}"
+        return self._read("window", lambda text: _window(text, reach, data.bin_s), expected, None)
 
     def sign(self, code_kind: str, default: int) -> int:
         """A half of a signed code, 0 for any other."""
@@ -201,8 +254,18 @@ def _numbers(text: str, n: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _window(text: str) -> tuple[float, float]:
+def _pinned(text: str, n: int, sign: int) -> tuple[tuple[int, int], ...]:
+    found: dict[tuple[int, int], None] = {}
+    for part in text.split(",") if text else ():
+        half = next((each for each, letter in HALVES.items() if sign and part.endswith(letter)), 0)
+        found |= dict.fromkeys((each, half or sign) for each in _numbers(part[:-1] if half else part, n))
+    return tuple(found)
+
+
+def _window(text: str, reach: Collection[tuple[float, float]], bin_s: float) -> tuple[float, float]:
     start_s, stop_s = map(float, text.split(","))
-    if not (math.isfinite(start_s) and math.isfinite(stop_s) and start_s < stop_s):
+    if not (math.isfinite(start_s) and math.isfinite(stop_s) and stop_s - start_s > bin_s * (1 - 1e-6)):
+        raise ValueError(text)
+    if not any(start_s < high and stop_s > low for low, high in reach):
         raise ValueError(text)
     return start_s, stop_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nldisco_core.tuning import Conditions, condition_means
-from nldisco_explorer.drawing.payload import Axis, Layer, Panel, around, bytes_of
-from nldisco_explorer.figures import number
+from nldisco_explorer.curves import ticks_of
+from nldisco_explorer.drawing.payload import Axis, Layer, Panel, bytes_of
 from nldisco_explorer.perievent import spoken
+from nldisco_explorer.polar import angles_of, arrow, circle, outline, polar_ground
+from nldisco_explorer.value_axis import value_axis
+from nldisco_explorer.visited import visited_part
+from nldisco_explorer.wording import number
 
 if TYPE_CHECKING:
     from nldisco_core.binned import Covariate
@@ -23,6 +29,11 @@ __all__ = ["COLOURS", "ranking_panel", "tuning_panels"]
 
 COLOURS = ("activation", "behaviour")
 """Of a latent and of its partner."""
+STYLES: tuple[dict[str, Any], ...] = ({"colour": COLOURS[0]}, {"colour": COLOURS[1], "dash": [7, 4]})
+REACH, NAMES_AT = 1.35, 1.2
+"""Half the side of a polar plot, and how far its directions are named from the centre, in radii of the outer circle."""
+
+Floats = NDArray[np.float64]
 
 
 def ranking_panel(found: Pairing, latent: int | None) -> Panel:
@@ -63,10 +74,11 @@ def ranking_panel(found: Pairing, latent: int | None) -> Panel:
 
 def tuning_panels(
     reads: Readings, selection: Selection, matrix: sparse.csc_array, partner: int, found: Pairing
-) -> list[Panel]:
+) -> tuple[list[Panel], str]:
     """Means of both in each condition of the selected variable, over the shared bins of the selected split.
 
-    Each is drawn relative to its largest. No panel where no variable of the run can be drawn against.
+    Each is drawn relative to its largest. No panel where no variable of the run can be drawn against. Beside the
+    panels, what must be said of their axis.
 
     Parameters
     ----------
@@ -78,7 +90,7 @@ def tuning_panels(
         if len((covariate := reads.covariate(name)).channels) == 1 or covariate.kind == "position"
     }
     if not drawable:
-        return []
+        return [], ""
     name = selection.variable if selection.variable in drawable else next(iter(drawable))
     chosen = reads.cut(name)
     used = np.zeros(matrix.shape[0], dtype=bool)
@@ -87,40 +99,70 @@ def tuning_panels(
     relative = mean / np.maximum(np.abs(np.nan_to_num(mean)).max(axis=1, keepdims=True), 1e-12)
     latents = selection.latent or 0, partner
     if chosen.kind == "position" and len(chosen.edges) == 2:
-        return _maps(relative.reshape(2, *chosen.grid), chosen.edges, latents)
-    return [_curves(relative, chosen, drawable[name], latents)]
+        return _maps(relative.reshape(2, *chosen.grid), chosen.edges, latents), ""
+    said = value_axis(chosen).said if chosen.kind == "linear" else ""
+    return [_curves(relative, chosen, drawable[name], latents)], said
 
 
-def _curves(relative: NDArray[np.float64], chosen: Conditions, covariate: Covariate, latents: tuple[int, int]) -> Panel:
-    ticks, centres, unit = None, chosen.centres, covariate.physical_unit
+def _curves(relative: Floats, chosen: Conditions, covariate: Covariate, latents: tuple[int, int]) -> Panel:
+    """A polar plot of angles, bars of labels, lines of numbers."""
     if chosen.kind == "circular":
-        centres, unit = centres * 360 / (covariate.period or 1.0), "°"
+        return _polar(relative, angles_of(chosen, covariate))
     if chosen.kind == "discrete":
-        centres = np.arange(chosen.n_conditions, dtype=np.float64)
-        ticks = tuple((float(i), label) for i, label in enumerate(chosen.labels))
+        return _bars(relative, chosen, covariate, latents)
+    return _lines(relative, chosen, covariate, latents)
+
+
+def _polar(relative: Floats, angles: Floats) -> Panel:
+    """Both round one centre, which is zero, or the smallest value where there are negative ones."""
+    low = min(0.0, float(np.nan_to_num(relative).min()))
+    layers = polar_ground(NAMES_AT)
+    for values, style in zip(relative, STYLES, strict=True):
+        around = outline(angles, (values - low) / (1 - low), values)
+        layers.append(Layer("line", around, width=2.2, **style))
+        if low == 0 and np.nansum(values) > 0:
+            layers.append(arrow(values, angles, width=3, **style))
+    if low < 0:
+        layers.append(Layer("line", circle(-low / (1 - low)), colour="muted", width=1, dash=[3, 3]))
+    side = Axis(low=-REACH, high=REACH, shown=False)
+    panel = _framed(side, side, layers)
+    return replace(panel, margins=(26, 14, 8, 54), equal=True, grid=False, frame=False)
+
+
+def _bars(relative: Floats, chosen: Conditions, covariate: Covariate, latents: tuple[int, int]) -> Panel:
+    """Two bars for each label, side by side."""
+    place = np.arange(chosen.n_conditions, dtype=np.float64)
     layers = []
-    for values, colour, latent in zip(relative, COLOURS, latents, strict=True):
-        style: dict[str, Any] = {} if colour == COLOURS[0] else {"dash": [7, 4]}
-        points = {"x": centres, "y": values}
-        layers.append(Layer("line", points, colour=colour, width=2.2, name=f"latent {latent}", **style))
-        layers.append(Layer("points", points, colour=colour, size=2.6))
-    name = spoken(covariate.name)
-    low, high = around(centres, share=0.02)
-    label = f"{name} ({unit})" if unit else name
-    return Panel(
-        id="tuning",
-        title="Mean activation, each relative to its largest",
-        column=1,
-        x=Axis(low=low, high=high, label=label, hover=name if ticks is None else "", ticks=ticks),
-        y=Axis(low=1.05 * min(0.0, float(np.nan_to_num(relative).min())), high=1.08, label="relative"),
-        layers=tuple(layers),
-        margins=(26, 14, 42, 54),
-    )
+    for values, colour, latent, from_ in zip(relative, COLOURS, latents, (-0.4, 0.0), strict=True):
+        bars = {"left": place + from_, "right": place + from_ + 0.4, "top": values}
+        labels = [f"latent {latent}, {label}" for label in chosen.labels]
+        layers.append(Layer("bars", bars, colour=colour, name=f"latent {latent}", labels=labels))
+    high, ticks = chosen.n_conditions - 0.4, ticks_of(chosen.labels)
+    return _framed(Axis(low=-0.6, high=high, label=spoken(covariate.name), ticks=ticks), _upright(relative), layers)
 
 
-def _maps(maps: NDArray[np.float64], edges: tuple[NDArray[np.float64], ...], latents: tuple[int, int]) -> list[Panel]:
+def _lines(relative: Floats, chosen: Conditions, covariate: Covariate, latents: tuple[int, int]) -> Panel:
+    along = value_axis(chosen)
+    layers = []
+    for values, style, latent in zip(relative, STYLES, latents, strict=True):
+        points = {"x": along.centres, "y": values}
+        layers.append(Layer("line", points, width=2.2, name=f"latent {latent}", **style))
+        layers.append(Layer("points", points, colour=style["colour"], size=2.6, labels=list(chosen.labels)))
+    return _framed(along.axis(covariate), _upright(relative), layers)
+
+
+def _upright(relative: Floats) -> Axis:
+    return Axis(low=1.05 * min(0.0, float(np.nan_to_num(relative).min())), high=1.08, label="relative")
+
+
+def _framed(x: Axis, y: Axis, layers: Sequence[Layer]) -> Panel:
+    title = "Mean activation, each relative to its largest"
+    return Panel(id="tuning", title=title, column=1, x=x, y=y, layers=tuple(layers), margins=(26, 14, 42, 54))
+
+
+def _maps(maps: Floats, edges: tuple[NDArray[np.float64], ...], latents: tuple[int, int]) -> list[Panel]:
     """Both maps over a position, one beside the other."""
-    xs, ys = edges
+    maps, (xs, ys) = visited_part(maps, edges)
     width = float(xs[-1] - xs[0]) * 1.06
     layers = []
     for place, each in enumerate(maps):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from nldisco_core.binned import Covariate
     from nldisco_core.selection import Selection
     from nldisco_explorer.readings import Readings
 
@@ -22,7 +23,7 @@ N_BOOTSTRAP = 300
 SEED = 0
 SPARSE_SHARE = 0.1
 MOST_VALUES = 12
-N_QUANTILES = 4
+N_QUANTILES, N_SECTORS = 4, 8
 
 Floats = NDArray[np.float64]
 
@@ -35,10 +36,12 @@ class Groups:
     ----------
     codes : (n_trials,) group of each trial, -1 where it has none
     labels : one per group
+    colours : one per group where they have an order or a direction, as a canvas reads them; else empty
     """
 
     codes: NDArray[np.int32]
     labels: tuple[str, ...]
+    colours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,25 +81,45 @@ def window_s(reads: Readings) -> tuple[float, float]:
 def groups_at(reads: Readings, by: str | None, event: str) -> Groups:
     """Groups of all trials: by a column of the trial table, or by the value of a variable at the event.
 
-    Numbers of more than 12 different values are cut into quarters of the trials.
+    Directions are cut into eight sectors, other numbers of more than 12 different values into quarters of the trials;
+    labels of a discrete variable are kept, however many there are.
     """
     frame = reads.trials.frame
     if by is None:
         return Groups(codes=np.zeros(len(frame), dtype=np.int32), labels=("all trials",))
-    if by in frame:
-        return _groups(frame[by])
-    covariate = reads.covariate(by)
+    covariate = reads.covariate(by) if by in reads.variables() else None
+    column = frame[by] if by in frame else _at_event(reads, reads.covariate(by), event)
+    if covariate is not None and covariate.kind == "circular" and pd.api.types.is_numeric_dtype(column):
+        return _sectors(column / (covariate.period or 1.0))
+    return _groups(column, cut=covariate is None or covariate.kind != "discrete")
+
+
+def _at_event(reads: Readings, covariate: Covariate, event: str) -> pd.Series:
+    """Value or name of a variable in the bin that holds the event of each trial, missing where there is none."""
     at = reads.trials.around(event, 0.0, reads.run.counts.bin_s)[:, 0]
-    codes = np.where(at >= 0, covariate.values[at, 0], np.nan)
-    names = dict(enumerate(covariate.categories or ()))
-    return _groups(pd.Series(codes).map(names) if names else pd.Series(codes))
+    codes = pd.Series(np.where(at >= 0, covariate.values[at, 0], np.nan))
+    return codes.map(dict(enumerate(covariate.categories))) if covariate.categories else codes
 
 
-def _groups(column: pd.Series) -> Groups:
-    if pd.api.types.is_float_dtype(column) and column.nunique() > MOST_VALUES:
-        cut, edges = pd.qcut(column, N_QUANTILES, labels=False, retbins=True, duplicates="drop")
+def _sectors(turns: pd.Series) -> Groups:
+    """Directions, in whole turns, by the nearest of eight; in the colours of the circle."""
+    known = turns.notna().to_numpy()
+    codes = np.where(known, np.rint(turns.fillna(0.0).to_numpy(np.float64) * N_SECTORS) % N_SECTORS, -1)
+    places = np.arange(N_SECTORS) / N_SECTORS
+    return Groups(
+        codes=codes.astype(np.int32),
+        labels=tuple(f"{360 * place:g}°" for place in places),
+        colours=tuple(f"cycle@{place:g}" for place in places),
+    )
+
+
+def _groups(column: pd.Series, *, cut: bool) -> Groups:
+    if cut and pd.api.types.is_float_dtype(column) and column.nunique() > MOST_VALUES:
+        quarter, edges = pd.qcut(column, N_QUANTILES, labels=False, retbins=True, duplicates="drop")
         labels = tuple(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges))
-        return Groups(codes=cut.fillna(-1).to_numpy(np.int32), labels=labels)
+        places = np.linspace(0, 1, len(labels))
+        colours = tuple(f"visible@{place:.3g}" for place in places)
+        return Groups(codes=quarter.fillna(-1).to_numpy(np.int32), labels=labels, colours=colours)
     codes, values = pd.factorize(column, sort=True)
     labels = tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
     return Groups(codes=codes.astype(np.int32), labels=labels)

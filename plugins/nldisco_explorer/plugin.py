@@ -41,7 +41,7 @@ def nldisco_views() -> Iterator[Provider]:
         ("state-space", "state_space:StateSpace", "Trajectories and flow field of a dense or signed code."),
         ("gallery", "gallery:Gallery", "Curves or maps of many latents at once."),
         ("latent-notes", "notes:LatentNotes", "Name, stars and comments that people give a latent."),
-        ("verdict", "overview:Verdict", "What a run shows, and what it does not."),
+        ("verdict", "verdict:Verdict", "What a run shows, and what it does not."),
         ("quality", "overview:Quality", "Reconstruction of held-out bins, model beside controls."),
         ("model-card", "overview:ModelCard", "Which model, how configured, by whom provided."),
         ("data-card", "overview:DataCard", "Session, units, bins, preprocessing and splits."),

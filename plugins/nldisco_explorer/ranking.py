@@ -16,12 +16,12 @@ from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import OFTEN, unit_called
 from nldisco_explorer.readings import Readings
 
-__all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split"]
+__all__ = ["KEY", "latent_of", "ranked", "row_beside", "scored_split", "with_best"]
 
 KEY = "key"
 SIGNS = 4
 SAID = (
-    *("latent", "sign", "supported", "chosen", "better_explained_by"),
+    *("latent", "sign", "active", "supported", "chosen", "better_explained_by"),
     *("score", "best_control", "best_control_score"),
 )
 """Columns that the notes rest on."""
@@ -60,9 +60,9 @@ def _rank(reads: Readings, selection: Selection) -> pd.DataFrame:
     chosen = _by_density(reads, selection) if chosen is None else chosen
     if selection.lasso is not None:
         chosen = chosen[chosen["latent"].isin(selection.lasso)]
-    density = reads.density(selection.model)[selection.instance]
+    density = _density(reads, selection, chosen)
     key = chosen["latent"].astype(np.int64) * SIGNS + chosen["sign"] + 1
-    chosen = chosen.assign(key=key, active=density[chosen["latent"].to_numpy(np.int64)])
+    chosen = chosen.assign(key=key, active=density)
     chosen = chosen.assign(**_notes(reads, selection, chosen), **_written(reads, selection, chosen))
     if (chosen["sign"] != 0).any():
         chosen.insert(chosen.columns.get_loc("latent") + 1, "half", chosen["sign"].map({1: "+", -1: "−"}))
@@ -96,11 +96,22 @@ def _scored(reads: Readings, selection: Selection) -> pd.DataFrame | None:
     return rows[rows["instance"] == selection.instance]
 
 
+def _density(reads: Readings, selection: Selection, rows: pd.DataFrame) -> NDArray[np.float64]:
+    """(n_rows,) share of bins in which the latent of each row, or its half, is active."""
+    found = np.full(len(rows), np.nan)
+    for sign in rows["sign"].unique().tolist():
+        mine = (rows["sign"] == sign).to_numpy()
+        latents = rows["latent"].to_numpy(np.int64)[mine]
+        found[mine] = reads.density(selection.model, int(sign))[selection.instance][latents]
+    return found
+
+
 def _by_density(reads: Readings, selection: Selection) -> pd.DataFrame:
     """A row per latent, or per half of a signed code, the most active first."""
     signs = (1, -1) if reads.space(selection.model).code_kind == "signed" else (0,)
-    order = np.argsort(-reads.density(selection.model)[selection.instance], kind="stable")
-    return pd.DataFrame({"latent": np.repeat(order, len(signs)), "sign": np.tile(signs, len(order))})
+    n_latents = reads.space(selection.model).n_latents
+    rows = pd.DataFrame({"latent": np.repeat(np.arange(n_latents), len(signs)), "sign": np.tile(signs, n_latents)})
+    return rows.iloc[np.argsort(-_density(reads, selection, rows), kind="stable")].reset_index(drop=True)
 
 
 def row_beside(rows: pd.DataFrame, selection: Selection, by: int) -> tuple[int, int] | None:
@@ -110,6 +121,17 @@ def row_beside(rows: pd.DataFrame, selection: Selection, by: int) -> tuple[int, 
     at = np.flatnonzero((rows["latent"] == selection.latent) & (rows["sign"] == selection.sign))
     to = min(max(int(at[0]) + by, 0), len(rows) - 1) if len(at) else 0
     return int(rows["latent"].iloc[to]), int(rows["sign"].iloc[to])
+
+
+def with_best(reads: Readings, selection: Selection, *, of_latent: int | None = None) -> Selection:
+    """The same at the latent that ranks first, or at the half that does of one latent."""
+    rows = ranked(reads, selection)
+    if of_latent is not None:
+        rows = rows[rows["latent"] == of_latent]
+    if len(rows):
+        return replace(selection, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
+    signed = reads.space(selection.model).code_kind == "signed"
+    return replace(selection, latent=of_latent or 0, sign=1 if signed else 0)
 
 
 def _written(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[str, list[Any]]:
@@ -139,7 +161,7 @@ def _notes(reads: Readings, selection: Selection, rows: pd.DataFrame) -> dict[st
 def _said(reads: Readings, selection: Selection, row: dict[Hashable, Any]) -> dict[str, str]:
     """What a reader must know of one row, most important first: in a word, and in full."""
     known = {name: value for name, value in row.items() if not pd.isna(value)}
-    density = reads.density(selection.model)[selection.instance, int(row["latent"])]
+    density = row["active"]
     if density == 0:
         return {"dead": "dead"}
     found = {}

@@ -70,7 +70,7 @@ class Readings:
         self.notes = Notes(run.folder)
         self.cache = Cache(run.folder)
         self._spaces: dict[str, LatentSpace] = {}
-        self._densities: dict[str, NDArray[np.float64]] = {}
+        self._densities: dict[tuple[str, int], NDArray[np.float64]] = {}
         self._conditions: dict[str, Conditions] = {}
         self._scored: dict[tuple[str, str, int], Scored] = {}
         self._covariates: dict[str, Covariate] = {}
@@ -180,13 +180,18 @@ class Readings:
             self._defined[model] = np.ones(space.n_rows, dtype=bool) if space.defined is None else space.defined
         return self._defined[model]
 
-    def density(self, model: str) -> NDArray[np.float64]:
-        """(n_instances, n_latents) share of the bins the model speaks of in which each latent is active."""
-        if model not in self._densities:
+    def density(self, model: str, sign: int = 0) -> NDArray[np.float64]:
+        """(n_instances, n_latents) share of the bins the model speaks of in which each latent is active.
+
+        Parameters
+        ----------
+        sign : +1 or -1 for that half of a signed code, 0 for the code as it is
+        """
+        if (model, sign) not in self._densities:
             defined = self.defined(model)
-            active = [n_active(code, defined) for code in self.space(model).codes]
-            self._densities[model] = np.asarray(active) / max(int(defined.sum()), 1)
-        return self._densities[model]
+            active = [n_active(code, defined, sign) for code in self.space(model).codes]
+            self._densities[model, sign] = np.asarray(active) / max(int(defined.sum()), 1)
+        return self._densities[model, sign]
 
     def split_mask(self, split: str) -> NDArray[np.bool_]:
         """(n_bins,) bins of a split, or all."""
@@ -314,7 +319,9 @@ def prepare(run: Run, progress: Progress) -> None:
     """Read and keep all that a click on this run will need, telling how far it is; quick where it is kept already."""
     reads = readings(run)
     steps: list[tuple[str, Callable[[], object]]] = [("activity of units", lambda: reads.activity)]
-    steps += [(f"latents of {name}", partial(reads.density, name)) for name in reads.models]
+    for name in reads.models:
+        signs = (0, 1, -1) if reads.space(name).code_kind == "signed" else (0,)
+        steps += [(f"latents of {name}", partial(reads.density, name, sign)) for sign in signs]
     steps += [(f"bins by {name}", partial(reads.cut, name)) for name in reads.variables()]
     for model in reads.models:
         steps += [(f"{name} of {model}", partial(reads.scored, model, name)) for name in run.part(model).mappings]

@@ -1,4 +1,4 @@
-"""Serve runs to browsers, or show one in a notebook."""
+"""Serve runs to browsers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from panel.io.server import get_server
 
 from nldisco_core.interfaces import Progress
 from nldisco_core.runs import Run
-from nldisco_explorer.access import Access, ServeError, allowed_hosts, refusals, require_access
+from nldisco_explorer.access import (
+    Access,
+    Framable,
+    Guarded,
+    ServeError,
+    allowed_hosts,
+    https_hosts,
+    refusals,
+    require_access,
+)
+from nldisco_explorer.login import Door
 from nldisco_explorer.readings import prepare
 from nldisco_explorer.shell import Shell
 
-__all__ = ["ServeError", "app", "explore", "open_server", "serve"]
+__all__ = ["ServeError", "app", "open_server", "serve"]
+
+LARGEST_FORM = 1 << 16  # bytes; the login is the only one, and anybody may send it
 
 
 def app(runs: Run | Iterable[Run], *, may_write: bool = True) -> Callable[[], Any]:
@@ -43,12 +55,6 @@ def app(runs: Run | Iterable[Run], *, may_write: bool = True) -> Callable[[], An
     return session
 
 
-def explore(run: Run) -> Any:
-    """The explorer of a run as a Panel object, to be shown in a notebook."""
-    pn.extension("tabulator")
-    return Shell({run.name: run}).page
-
-
 def open_server(
     runs: Iterable[Run],
     *,
@@ -58,11 +64,13 @@ def open_server(
     access: Access | None = None,
     may_write: bool = True,
     open_browser: bool = False,
+    key: str = "",
 ) -> Any:
     """A bound server of the explorer that is not started yet; `serve` starts it.
 
     Requests that name another host than those allowed, or come from a page of one, are refused, so that no page of
-    another site can read a run. A browser session is reached only with a token that this server signed for its page.
+    another site can read a run. A browser session is reached only with a token that this server signed for its page, by
+    the visitor for whom that was made; the token holds nothing that a script could log in with.
 
     Parameters
     ----------
@@ -70,6 +78,7 @@ def open_server(
     origins : hosts that browsers name when they ask, beside this machine's own
     access : how visitors show who they are; None where only this machine is let in
     may_write : whether notes are taken
+    key : where every path begins; any page that knows a secret one may show the explorer in a frame, no page without
 
     Raises
     ------
@@ -86,17 +95,22 @@ def open_server(
         port=port,
         address=address,
         websocket_origin=sorted(allowed),
+        prefix=key,
         title="nldisco explorer",
         show=open_browser,
         start=False,
         verbose=False,
         sign_sessions=True,
         secret_key=secrets.token_urlsafe(32),
-        **(access.server_options() if access is not None else {}),
+        include_cookies=[] if access is None else ["user"],
+        exclude_headers=["Cookie", "Authorization"],
+        session_history=0,
+        http_server_kwargs={"max_body_size": LARGEST_FORM},
+        cookie_secret=secrets.token_urlsafe(32),
+        **({} if access is None else {"auth_provider": Door(access, https=https_hosts(named))}),
     )
-    if access is not None and access.users:
-        pn.config.authorize_callback = lambda user: pn.state.user in access.users
     server._tornado.default_router.rules[:0] = refusals(allowed)
+    server._tornado.transforms.append(Framable if key else Guarded)
     return server
 
 
@@ -109,6 +123,7 @@ def serve(
     access: Access | None = None,
     may_write: bool = True,
     open_browser: bool = True,
+    key: str = "",
     progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -116,7 +131,7 @@ def serve(
 
     Parameters
     ----------
-    origins, access, may_write : see `open_server`
+    origins, access, may_write, key : see `open_server`
     progress : told how far the reading is
     announce : called with the URL once the server answers
 
@@ -134,13 +149,14 @@ def serve(
         access=access,
         may_write=may_write,
         open_browser=open_browser,
+        key=key,
     )
     for run in served:
         prepare(run, progress or (lambda done, total, at_hand: None))
     Shell(_by_name(served))  # what is imported and found once is not left to the first visitor
     server.start()
     if announce is not None:
-        announce(f"http://{'localhost' if ':' in address else address}:{server.port}/")
+        announce(f"http://{'localhost' if ':' in address else address}:{server.port}/{key and f'{key}/'}")
     try:
         server.io_loop.start()
     finally:

@@ -61,11 +61,12 @@ def _csc(kept: Mapping[str, NDArray[Any]], instance: int, shape: tuple[int, int]
     return sparse.csc_array(parts, shape=shape, copy=False)
 
 
-def n_active(code: sparse.csc_array | NDArray[Any], defined: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n_latents,) active bins among those defined."""
+def n_active(code: sparse.csc_array | NDArray[Any], defined: NDArray[np.bool_], sign: int = 0) -> NDArray[np.int64]:
+    """(n_latents,) active bins among those defined, of one sign or (0) of both."""
     if not isinstance(code, sparse.csc_array):
-        return np.asarray(np.count_nonzero(code[defined], axis=0), dtype=np.int64)
-    if defined.all():
+        active = code[defined] * sign > 0 if sign else code[defined]
+        return np.asarray(np.count_nonzero(active, axis=0), dtype=np.int64)
+    if defined.all() and not sign:
         return np.diff(code.indptr).astype(np.int64)
-    counted = np.concatenate([[0], np.cumsum(defined[code.indices])])
+    counted = np.concatenate([[0], np.cumsum(defined[code.indices] & ((code.data * sign > 0) if sign else True))])
     return np.asarray(np.diff(counted[code.indptr]), dtype=np.int64)

@@ -19,6 +19,12 @@ __all__ = [
     "TILE_CSS",
 ]
 
+_SPOKEN: dict[str, Any] = {
+    "MuiTypography": {"defaultProps": {"variantMapping": {"h3": "h1", "h5": "div"}}},
+    "MuiLinearProgress": {"defaultProps": {"aria-label": "loading"}},
+}
+"""The page's title is its first heading, what only keeps a place is none, and the bar of progress has a name."""
+
 THEMES: dict[str, Any] = {
     "light": {
         "palette": {
@@ -27,7 +33,10 @@ THEMES: dict[str, Any] = {
             "text": {"primary": "#1b232c", "secondary": "#52606d"},
         },
         "shape": {"borderRadius": 8},
-        "components": {"MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#16486f", "color": "#ffffff"}}}},
+        "components": {
+            **_SPOKEN,
+            "MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#16486f", "color": "#ffffff"}}},
+        },
     },
     "dark": {
         "palette": {
@@ -36,7 +45,10 @@ THEMES: dict[str, Any] = {
             "text": {"primary": "#e6eaee", "secondary": "#a5b0bb"},
         },
         "shape": {"borderRadius": 8},
-        "components": {"MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#14293a", "color": "#ffffff"}}}},
+        "components": {
+            **_SPOKEN,
+            "MuiAppBar": {"styleOverrides": {"root": {"backgroundColor": "#14293a", "color": "#ffffff"}}},
+        },
     },
 }
 
@@ -82,7 +94,6 @@ dd {{ margin: 0; {_WORDS} font-size: 14px; font-variant-numeric: tabular-nums; o
 }}
 .error {{ {_WORDS} border-left: 4px solid #c0392b; padding: 4px 0 4px 12px; }}
 .absent {{ {_MUTED} }}
-.verdict {{ border-left: 4px solid #1f8a70; padding-left: 14px; }}
 details {{ margin-top: 8px; }}
 summary {{ {_MUTED} font-size: 13px; cursor: pointer; }}
 .scroll {{ overflow-x: auto; margin-bottom: 14px; }}
@@ -91,6 +102,22 @@ th, td {{ text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid {
 th {{ {_MUTED} font-weight: 500; font-size: 12.5px; }}
 th:first-child, td:first-child {{ text-align: left; }}
 tr.own td {{ font-weight: 600; }}
+.verdict td, .verdict th {{ text-align: left; vertical-align: top; white-space: normal; padding: 4px 14px 4px 0; }}
+.verdict tbody th {{ {_WORDS} font-weight: 600; font-size: 13.5px; }}
+.verdict tbody tr:not(:last-child) > * {{ border-bottom: none; }}
+.verdict td:last-child {{ width: 72%; }}
+.verdict small {{ {_MUTED} font-size: inherit; }}
+.unseen {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
+.mark {{
+  display: inline-block; white-space: nowrap; font-size: 12.5px; line-height: 1.35; padding: 1px 9px 1px 7px;
+  border-radius: 10px; border: 1px solid; {_WORDS}
+}}
+.mark > span {{ display: inline-block; width: 1em; text-align: center; }}
+.mark.above {{ background: #14684b; border-color: #14684b; color: #ffffff; }}
+.mark.equalled {{ background: #8a4b08; border-color: #8a4b08; color: #ffffff; }}
+.mark.unshown {{ border-style: dashed; }}
+.counted span span {{ margin-right: 3px; }}
+.counted > span {{ margin-right: 20px; white-space: nowrap; }}
 """
 
 TABLE_CSS = """

@@ -99,7 +99,8 @@ class RankedTable:
     Parameters
     ----------
     compact : show the columns that choose a latent and no more, for a table beside plots
-    loaded : whether the browser has drawn its page; a mark that arrives with the page itself is lost, see `mark_row`
+    loaded : whether the browser has drawn its page; a mark that arrives with the page itself is lost, and so are the
+        buttons of a table that opens further down, see `mark_row`
 
     Attributes
     ----------
@@ -219,9 +220,8 @@ class RankedTable:
         rows = self._rows
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
         self._marked = [int(at[0])] if len(at) else []
-        self._turn_page()
         if self._marking:
-            self.table.selection = self._marked
+            self.mark_row()
 
     def _turn_page(self) -> None:
         """Show the page of the table that holds the marked row."""
@@ -233,8 +233,9 @@ class RankedTable:
                 self.table.page = page
 
     def mark_row(self) -> None:
-        """Mark the selected row, and do so from now on."""
+        """Turn to the selected row and mark it, and do so from now on."""
         self._marking = True
+        self._turn_page()
         self.table.selection = self._marked
 
     def _fill_pickers(self, place: Place) -> None:

@@ -8,9 +8,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from nldisco_core.colours import ACTIVATION, BEHAVIOUR, PALETTE
+from nldisco_explorer.categories import NONE, colour_keys, colour_numbers, label_strength
 from nldisco_explorer.decimation import Pyramid, columns, decimated, stretches
 from nldisco_explorer.drawing.payload import Axis, Layer, Panel, around, bytes_of
-from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, PALETTE
 from nldisco_explorer.perievent import spoken
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ N_COLUMNS = 1100
 N_DOTS = 3000
 LEFT, RIGHT = 76, 14
 CHANNELS = (BEHAVIOUR, PALETTE[4], PALETTE[2], PALETTE[3])
-MOST_CATEGORIES = 250
+MOST_CATEGORIES, MOST_CHANGES = 250, 120
 
 
 class SessionTime:
@@ -134,11 +135,22 @@ class SessionTime:
             drag="pan",
         )
 
-    def behaviour(self, covariate: Covariate, window: tuple[float, float], *, row: int) -> Panel:
-        """A variable over the window: a ribbon of labels, dots for angles, lines for the channels of all others."""
+    def behaviour(self, covariate: Covariate, window: tuple[float, float], *, row: int, trace: NDArray[Any]) -> Panel:
+        """A variable over the window: a ribbon of labels, dots for angles, lines for the channels of all others.
+
+        Parameters
+        ----------
+        trace : (n_bins,) activation; of more labels than colours those in which it is strongest are coloured
+        """
         values = covariate.values[self.rows]
         if covariate.kind == "discrete":
-            return self._ribbon(covariate, values[:, 0], window, row)
+            return self._ribbon(
+                covariate,
+                values[:, 0],
+                window,
+                row,
+                label_strength(values[:, 0], trace, len(covariate.categories or ())),
+            )
         inside = self.inside(*window)
         unit = "°" if covariate.kind == "circular" else covariate.physical_unit
         name = spoken(covariate.name)
@@ -170,12 +182,19 @@ class SessionTime:
             drag="pan",
         )
 
-    def _ribbon(self, covariate: Covariate, values: NDArray[Any], window: tuple[float, float], row: int) -> Panel:
+    def _ribbon(
+        self,
+        covariate: Covariate,
+        values: NDArray[Any],
+        window: tuple[float, float],
+        row: int,
+        strength: NDArray[np.float64],
+    ) -> Panel:
         over = columns(self.start_ns, self.bin_ns, *window, N_COLUMNS)
         middle = np.minimum((over.first[:-1] + over.first[1:]) // 2, len(values) - 1)
         codes = np.where(over.held, values[middle], np.nan)
         known = ~np.isnan(codes) & (codes < MOST_CATEGORIES)
-        image = np.where(known, np.nan_to_num(codes), 255).astype(np.uint8)
+        image = np.where(known, np.nan_to_num(codes), NONE).astype(np.uint8)
         names = {str(i): label for i, label in enumerate(covariate.categories or ())}
         layer = Layer(
             "image",
@@ -183,6 +202,7 @@ class SessionTime:
             shape=[1, len(image)],
             extent=[over.start_s, over.stop_s, 0, 1],
             scale="categories",
+            colours=colour_keys(colour_numbers(strength))[:MOST_CATEGORIES],
             missing=True,
             name=spoken(covariate.name),
             names=names or {f"{code:g}": f"{code:g}" for code in np.unique(codes[known])},
@@ -191,7 +211,7 @@ class SessionTime:
             id=covariate.name,
             x=self.axis(*window),
             y=Axis(low=0, high=1, label=spoken(covariate.name), shown=False),
-            layers=(layer,),
+            layers=(layer, Layer("rules", x=_changes(image, over.start_s, over.stop_s), colour="ground", width=2)),
             row=row,
             margins=(6, RIGHT, 6, LEFT),
             drag="pan",
@@ -209,8 +229,8 @@ class SessionTime:
         bottom = -top if signed else 0.0
         n_units = len(means)
         regions = self._regions[self._order]
-        names, firsts = np.unique(regions, return_index=True)
-        stops = [*firsts[1:], n_units]
+        names, firsts, sizes = np.unique(regions, return_index=True, return_counts=True)
+        stops = firsts + sizes
         layers = [
             Layer(
                 "image",
@@ -227,7 +247,7 @@ class SessionTime:
             Layer(
                 "stripes",
                 bounds=[(n_units - stop, n_units - start) for start, stop in zip(firsts, stops, strict=True)],
-                colours=list(range(len(names))),
+                colours=colour_keys(colour_numbers(sizes)),
                 names=list(names),
             ),
         ]
@@ -241,6 +261,13 @@ class SessionTime:
             drag="pan",
             grid=False,
         )
+
+
+def _changes(codes: NDArray[np.uint8], start_s: float, stop_s: float) -> list[float]:
+    """Times at which one label follows another (s), few enough to be seen apart; none where they are more."""
+    known = (codes[1:] != NONE) & (codes[:-1] != NONE)
+    at = np.flatnonzero((np.diff(codes.astype(np.int16)) != 0) & known) + 1
+    return (start_s + (stop_s - start_s) * at / len(codes)).tolist() if len(at) <= MOST_CHANGES else []
 
 
 _kept: WeakKeyDictionary[Readings, dict[int, SessionTime]] = WeakKeyDictionary()

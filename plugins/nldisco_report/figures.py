@@ -18,12 +18,13 @@ from matplotlib.projections.polar import PolarAxes
 from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS, Covariate
+from nldisco_core.colours import ACTIVATION, BEHAVIOUR
 from nldisco_core.condition_curves import Curve, Visits, blocks_of, cut
 from nldisco_core.errors import DataError, RunError, unknown_name
 from nldisco_core.runs import Run
 from nldisco_core.summary import Findings
 from nldisco_core.tuning import Conditions, one_per_channel, rectified, rectified_columns
-from nldisco_report.style import ACTIVATION, INK, MARK, MUTED, styled
+from nldisco_report.style import INK, MUTED, styled
 
 __all__ = ["Tuning", "save_figure", "tuning", "tuning_figure"]
 
@@ -203,7 +204,7 @@ def _polar(shown: Tuning) -> Figure:
     axes.bar(centres, 0.16 * top * time, width=np.diff(edges), bottom=1.12 * top, color=MUTED, alpha=0.55, linewidth=0)
     if curve.peak is not None:
         resultant = np.angle(np.nansum(curve.mean * np.exp(1j * centres)))
-        axes.plot([resultant, resultant], [0, curve.top], color=MARK, linewidth=1.8, solid_capstyle="round")
+        axes.plot([resultant, resultant], [0, curve.top], color=BEHAVIOUR, linewidth=1.8, solid_capstyle="round")
     _frame_polar(axes, shown, top)
     return figure
 
@@ -255,7 +256,7 @@ def _map(shown: Tuning) -> Figure:
     xs, ys = shown.conditions.edges
     extent = (float(xs[0]), float(xs[-1]), float(ys[0]), float(ys[-1]))
     image = axes.imshow(
-        shown.curve.mean.T, origin="lower", extent=extent, cmap="cividis", vmin=0, vmax=shown.curve.top, aspect="equal"
+        shown.curve.mean.T, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=shown.curve.top, aspect="equal"
     )
     axes.spines[["left", "bottom"]].set_visible(False)
     channels = shown.covariate.channels

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from nldisco_core.binned import SPLITS
 from nldisco_core.ledger import openings, standing
 from nldisco_core.runs import Run
+from nldisco_core.statements import Statement, grouped, recorded
 from nldisco_core.summary import Findings, comparison, printable
 from nldisco_core.toml_text import toml_text
 from nldisco_core.tuning import one_per_channel
@@ -88,8 +89,17 @@ def verdict(run: Run) -> str:
     own = [note for note in run.about.get("notes", []) if note.split(":")[0] not in run.controls]
     warned = [*run.about.get("warnings", []), *own]
     noted = f"<div class='aside'><h3>Notes and warnings</h3>{paragraphs(warned)}</div>" if warned else ""
-    said = paragraphs(run.about.get("verdict", []))
+    said = "".join(f"<h3>{topic}</h3>{_statements(held)}" for topic, held in grouped(recorded(run.about)))
     return section("verdict", "Verdict", f"<div class='two'><div>{said}</div>{noted}</div>" if said or noted else "")
+
+
+def _statements(held: Iterable[Statement]) -> str:
+    """Statements of one topic as a list, each behind its standing beside the controls."""
+    items = "".join(
+        f"<li>{f'<strong>{each.standing}</strong>: ' if each.standing else ''}{html.escape(each.text)}</li>"
+        for each in held
+    )
+    return f"<ul>{items}</ul>"
 
 
 def planned(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Colours and settings of all figures, the same on paper and on a page in two themes."""
+"""Ground and settings of all figures, the same on paper and on a page in two themes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import Any, cast
 
 import matplotlib as mpl
 
-__all__ = ["ACTIVATION", "INK", "MARK", "MUTED", "SETTINGS", "styled"]
+__all__ = ["INK", "MUTED", "SETTINGS", "styled"]
 
-# Okabe and Ito's blue and vermilion at a lightness that stands out from white and from near-black
-ACTIVATION = "#2b86c5"
-MARK = "#c9741a"
 # replaced by the page's own colours where a figure is part of a page
 INK = "#16202a"
 MUTED = "#7d8792"

@@ -12,11 +12,12 @@ import pandas as pd
 from bokeh.models import ColumnDataSource
 from numpy.typing import NDArray
 
+from nldisco_core.colours import of_series
 from nldisco_core.errors import NLDiscoError
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_spatial.mapped import HOW, of_split, spatial_mapping, unit_mapping
-from nldisco_spatial.tiles import COLOURS, ScoreTile, plain_figure
+from nldisco_spatial.tiles import ScoreTile, plain_figure
 
 __all__ = ["BesideCells"]
 
@@ -39,7 +40,7 @@ class BesideCells:
 
     title: ClassVar[str] = "Latents beside recorded cells"
     page: ClassVar[str] = "mappings"
-    needs: ClassVar[frozenset[str]] = frozenset({"mapping"})
+    needs: ClassVar[frozenset[str]] = frozenset({"spatial mapping"})
     wide: ClassVar[bool] = True
 
     def build(self, run: Run) -> ScoreTile:
@@ -56,12 +57,11 @@ class _Distributions(ScoreTile):
         self.source = ColumnDataSource({name: [] for name in ("xs", "ys", "colour", "who")}, name="beside-cells")
         self.drawn.multi_line("xs", "ys", source=self.source, line_color="colour", line_width=2.5, legend_field="who")
         self.drawn.legend.background_fill_alpha = self.drawn.legend.border_line_alpha = 0
-        self.drawn.legend.label_text_color = COLOURS[0]
         super().__init__(self.drawn, SCORES)
 
     def draw(self, selection: Selection) -> None:
         if spatial_mapping(self._run, selection.model) is None:
-            self.say(HOW)
+            self.say_alone(HOW)
             return
         found = {who: np.sort(values) for who, values in self._values(selection) if len(values)}
         everything = np.concatenate(list(found.values()) or [np.empty(0)])
@@ -73,7 +73,7 @@ class _Distributions(ScoreTile):
         self.source.data = {
             "xs": [x for x, _ in curves],
             "ys": [y for _, y in curves],
-            "colour": [COLOURS[index % len(COLOURS)] for index in range(len(found))],
+            "colour": [of_series(index) for index in range(len(found))],
             "who": list(found),
         }
         said = "; ".join(f"{who} {np.median(v):.2f} (n = {len(v)})" for who, v in found.items())

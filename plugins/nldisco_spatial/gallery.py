@@ -9,18 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
-from bokeh.palettes import Cividis256
+from bokeh.palettes import Viridis256
 from numpy.typing import NDArray
 
+from nldisco_core.colours import ACTIVATION, BEHAVIOUR, LABEL, NEUTRAL
 from nldisco_core.mapping import MapperResult
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_spatial.mapped import HOW, of_split, spatial_mapping
-from nldisco_spatial.tiles import COLOURS, GRID, MARK, ScoreTile, plain_figure
+from nldisco_spatial.tiles import ScoreTile, plain_figure
 
 __all__ = ["MapGallery", "PolarGallery"]
 
 N_ACROSS, N_DOWN = 12, 4
+ROW = 130
 GAP = 0.12
 
 
@@ -29,7 +31,7 @@ class MapGallery:
 
     title: ClassVar[str] = "Maps of many latents"
     page: ClassVar[str] = "mappings"
-    needs: ClassVar[frozenset[str]] = frozenset({"position", "mapping"})
+    needs: ClassVar[frozenset[str]] = frozenset({"position", "spatial mapping"})
     wide: ClassVar[bool] = True
 
     def build(self, run: Run) -> ScoreTile:
@@ -42,7 +44,7 @@ class PolarGallery:
 
     title: ClassVar[str] = "Directions of many latents"
     page: ClassVar[str] = "mappings"
-    needs: ClassVar[frozenset[str]] = frozenset({"circular", "mapping"})
+    needs: ClassVar[frozenset[str]] = frozenset({"circular", "spatial mapping"})
     wide: ClassVar[bool] = True
 
     def build(self, run: Run) -> ScoreTile:
@@ -59,7 +61,7 @@ class _Gallery(ScoreTile):
     def __init__(self, run: Run) -> None:
         self._run = run
         drawn = plain_figure(
-            height=130 * N_DOWN, x_range=Range1d(-0.05, N_ACROSS + 0.05), y_range=Range1d(-N_DOWN - 0.05, 0.15)
+            height=ROW * N_DOWN, x_range=Range1d(-0.05, N_ACROSS + 0.05), y_range=Range1d(-N_DOWN - 0.05, 0.15)
         )
         drawn.axis.visible = drawn.grid.visible = False
         self.labels = ColumnDataSource({name: [] for name in ("x", "y", "text")}, name="gallery-labels")
@@ -67,8 +69,10 @@ class _Gallery(ScoreTile):
         self.drawn = drawn
         self.add_maps()
         size = 1 - GAP
-        drawn.rect("x", "y", width=size, height=size, source=self.frame, fill_alpha=0, line_color=MARK, line_width=2.5)
-        drawn.text("x", "y", "text", source=self.labels, text_font_size="10px", text_align="center", text_color=GRID)
+        drawn.rect(
+            "x", "y", width=size, height=size, source=self.frame, fill_alpha=0, line_color=BEHAVIOUR, line_width=2.5
+        )
+        drawn.text("x", "y", "text", source=self.labels, text_font_size="10px", text_align="center", text_color=LABEL)
         super().__init__(drawn, self.scores)
 
     def add_maps(self) -> None:
@@ -83,11 +87,13 @@ class _Gallery(ScoreTile):
         result = spatial_mapping(self._run, selection.model)
         rows = of_split(result.table, selection, kind=self.kind) if result else pd.DataFrame()
         if result is None or rows.empty:
-            self.say(HOW if result is None else "None of the latents is active where such a variable is defined.")
+            self.say_alone(HOW if result is None else "None of the latents is active where such a variable is defined.")
             return
         alive = rows[rows[self.score.value].notna()].sort_values(self.score.value, ascending=False, kind="stable")
         best = alive.head(N_ACROSS * N_DOWN)
         order = np.arange(len(best))
+        n_rows = max(-(-len(best) // N_ACROSS), 1)
+        self.drawn.height, self.drawn.y_range.start = ROW * n_rows, -n_rows - 0.05
         x, y = order % N_ACROSS + 0.5, -(order // N_ACROSS) - 0.5
         first = rows.iloc[0]
         self.draw_maps(result, f"{first['variable']}/{{}}_{first['split']}", best, (x, y))
@@ -120,7 +126,7 @@ class _Maps(_Gallery):
     )
 
     def add_maps(self) -> None:
-        colours = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
+        colours = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
         self.source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")}, name="gallery-maps")
         self.drawn.image("image", x="x", y="y", dw="dw", dh="dh", source=self.source, color_mapper=colours)
 
@@ -151,10 +157,10 @@ class _Polars(_Gallery):
         self.source = ColumnDataSource({name: [] for name in ("xs", "ys")}, name="gallery-polars")
         self.rings = ColumnDataSource({"x": [], "y": []}, name="gallery-rings")
         self.drawn.ellipse(
-            "x", "y", width=1 - 2 * GAP, height=1 - 2 * GAP, source=self.rings, fill_alpha=0, line_color=GRID,
+            "x", "y", width=1 - 2 * GAP, height=1 - 2 * GAP, source=self.rings, fill_alpha=0, line_color=NEUTRAL,
             line_alpha=0.4,
         )  # fmt: skip
-        self.drawn.patches("xs", "ys", source=self.source, color=COLOURS[0], fill_alpha=0.35, line_width=1.5)
+        self.drawn.patches("xs", "ys", source=self.source, color=ACTIVATION, fill_alpha=0.35, line_width=1.5)
 
     def draw_maps(self, result: MapperResult, name: str, rows: pd.DataFrame, at: tuple[Any, Any]) -> None:
         curves = result.arrays[name.format("polar")][int(rows["instance"].iloc[0])][rows.index] if len(rows) else []

@@ -22,7 +22,7 @@ from nldisco_spatial.mapper import Spatial
 __all__ = ["HOW", "MAPPER", "of_split", "spatial_mapping", "unit_mapping"]
 
 MAPPER = "spatial"
-HOW = "Nothing is mapped here yet: nldisco map RUN --mapper spatial draws the maps."
+HOW = "This model was not mapped: nldisco map RUN --mapper spatial draws the maps."
 
 
 def spatial_mapping(run: Run, model: str) -> MapperResult | None:

@@ -10,13 +10,11 @@ import panel as pn
 from bokeh.models import Range1d
 from bokeh.plotting import figure
 
+from nldisco_core.colours import NEUTRAL
 from nldisco_core.selection import Selection
 
-__all__ = ["COLOURS", "GRID", "MARK", "ScoreTile", "plain_figure"]
+__all__ = ["ScoreTile", "plain_figure"]
 
-# Okabe and Ito's colours, moved to a lightness that stands out from both a white and a near-black ground.
-COLOURS = ("#2b86c5", "#c9741a", "#159a72", "#bf6a9e", "#7b72c8", "#a08a1e", "#4aa3b5", "#b5563c")
-MARK, GRID = COLOURS[1], "#868d98"
 SENTENCE = "font-size: 12.5px; margin: 4px 0 0; color: var(--mui-palette-text-secondary, var(--panel-on-surface-color))"
 
 
@@ -24,7 +22,7 @@ def plain_figure(*, height: int, **options: Any) -> figure:
     """A figure of fixed ranges as wide as its tile."""
     options = {"x_range": Range1d(0, 1), "y_range": Range1d(0, 1), "sizing_mode": "stretch_width", **options}
     made = figure(height=height, tools="", toolbar_location=None, output_backend="canvas", **options)
-    made.grid.grid_line_color, made.grid.grid_line_alpha, made.outline_line_color = GRID, 0.2, None
+    made.grid.grid_line_color, made.grid.grid_line_alpha, made.outline_line_color = NEUTRAL, 0.2, None
     return made
 
 
@@ -44,11 +42,20 @@ class ScoreTile:
         )
         self._selection: Selection | None = None
         self.score.param.watch(lambda _: self._selection and self.show(self._selection), "value")
-        pane = pn.pane.Bokeh(drawn, sizing_mode=drawn.sizing_mode, margin=0)
-        self.panel: Any = pn.Column(self.score, pane, self._summary, sizing_mode="stretch_width", margin=0)
+        self._pane = pn.pane.Bokeh(drawn, sizing_mode=drawn.sizing_mode, margin=0)
+        self.panel: Any = pn.Column(self.score, self._pane, self._summary, sizing_mode="stretch_width", margin=0)
 
     def say(self, *sentences: str) -> None:
-        """Set the text summary."""
+        """Set the text summary of what is drawn."""
+        self._pane.visible = self.score.visible = True
+        self._write(*sentences)
+
+    def say_alone(self, *sentences: str) -> None:
+        """Set words in the place of the figure, where there is nothing to draw."""
+        self._pane.visible = self.score.visible = False
+        self._write(*sentences)
+
+    def _write(self, *sentences: str) -> None:
         self._summary.object = f'<p style="{SENTENCE}">{html.escape(" ".join(sentences))}</p>'
 
     def show(self, selection: Selection) -> None:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import runpy
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nldisco_core.runs import Run
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WRITTEN: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "explorer" / "written_run.py"))
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+ROOT = Path(__file__).parents[2]
+BENCHMARK: dict[str, Any] = runpy.run_path(str(ROOT / "benchmarks" / "explorer.py"))
+WRITTEN: dict[str, Any] = runpy.run_path(str(ROOT / "tests" / "explorer" / "written_run.py"))
+FULL_SIZE: dict[str, Any] = runpy.run_path(str(ROOT / "tests" / "explorer" / "full_size_run.py"))
 RAISING_PLUGIN = """
 from nldisco_core.hookspecs import hookimpl
 from nldisco_core.providers import Provider
@@ -68,6 +63,13 @@ def written_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def full_size_run(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Run:
+    """A run of 130,000 bins, 192 units, 1,024 latents and 2,000 trials, alone in its folder."""
+    name = "2026-03-01T10-22-05_maze_matryoshka-sae_7f3a"
+    return Run(made_once("full-size", lambda folder: FULL_SIZE["write_full_size_run"](folder / name)) / name)
+
+
+@pytest.fixture(scope="session")
 def explorer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``nldisco serve`` in a process of its own, with a plugin of failing views, over two runs."""
     folder = tmp_path_factory.mktemp("served")
@@ -94,10 +96,10 @@ def explorer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    executable = BENCHMARK["chromium"]()
     if executable is None:
         pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=list(BENCHMARK["CHROMIUM_FLAGS"]))
         yield browser
         browser.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,33 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-HEADING = ".page-latent section h2"
-LAST_TILE = re.compile("^Notes$")
-DRAWING = """words => {
-  const found = [...Bokeh.documents[0].all_models].filter(m => m.class_name == "Canvas").map(canvas => {
-    const bytes = canvas.data.payload, buffer = bytes instanceof ArrayBuffer ? bytes : bytes.buffer.slice(
-      bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
-    if (!buffer.byteLength) { return null }
-    const length = new DataView(buffer).getUint32(0, true)
-    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)))
-    const arrays = header.arrays.map(([type, at, size]) => Array.from(
-      new {f4: Float32Array, u1: Uint8Array}[type](buffer, at, size)))
-    const layers = header.panels.flatMap(panel => panel.layers.map(layer => ({...layer, panel: panel.id,
-      arrays: Object.fromEntries(Object.entries(layer.arrays).map(([name, number]) => [name, arrays[number]]))})))
-    return {summary: header.summary, layers}
-  }).filter(drawing => drawing?.summary.includes(words))
-  if (found.length != 1) { throw new Error(`${found.length} drawings say ${words}`) }
-  return found[0]
-}"""
-TEXT = """root => {
-  const words = node => node.nodeType == Node.TEXT_NODE ? node.textContent
-    : ["STYLE", "SCRIPT"].includes(node.tagName) ? ""
-    : [...(node.shadowRoot ?? node).childNodes].map(words).join(" ")
-  return words(root)
-}"""
+VISITING: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("visiting.py")))
+HEADING, LAST_TILE, Visit = (VISITING[name] for name in ("HEADING", "LAST_TILE", "Visit"))
 WRITTEN = """() => { let at = document.activeElement; while (at.shadowRoot) { at = at.shadowRoot.activeElement }
   return at.value }"""
 IMPATIENT = """window.impatient = {clicked: 0, latent: ""}
@@ -55,48 +34,6 @@ const clicking = setInterval(() => {
 """Clicks on rows from when the first of them is there."""
 
 DARK = "rgb(24, 29, 35)"
-
-
-class Visit:
-    """One browser page that writes down everything it should not have done."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self.page, self.url = page, url
-        self.complaints: list[str] = []
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._local(request.url))
-        page.on("websocket", lambda socket: self._local(socket.url))
-
-    def _local(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1":
-            self.complaints.append(f"left the machine: {url}")
-
-    def open(self, query: str = "", waiting_for: str = HEADING) -> None:
-        self.page.goto(self.url + query)
-        self.page.locator(waiting_for).first.wait_for(timeout=60_000)
-        if waiting_for == HEADING:
-            self.page.locator(".page-latent h3", has_text=LAST_TILE).wait_for(timeout=60_000)
-        self.page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
-
-    def layers(self, words: str, **style: object) -> list[dict[str, list[float]]]:
-        """Arrays of the layers of this style in the drawing whose summary says these words."""
-        layers = self.page.evaluate(DRAWING, words)["layers"]
-        return [each["arrays"] for each in layers if all(each.get(name) == value for name, value in style.items())]
-
-    def text(self, selector: str) -> str:
-        """All words under an element, shadow trees included."""
-        return str(self.page.locator(selector).first.evaluate(TEXT))
-
-    def direction(self) -> float:
-        """Angle of the mean direction drawn in the polar plot (rad)."""
-        (mean,) = self.layers("mean direction", kind="line", colour="behaviour")
-        return math.atan2(mean["y"][1], mean["x"][1])
-
-    def wait_for_latent(self, latent: int) -> None:
-        """Both the card and the URL, which come in their own time, name the latent."""
-        self.page.locator(HEADING).filter(has_text=re.compile(rf"^Latent {latent}\b")).wait_for(timeout=20_000)
-        self.page.wait_for_url(re.compile(rf"[?&]latent={latent}(&|$)"), timeout=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -300,9 +237,16 @@ def test_question_mark_lists_the_keys(visit: Visit) -> None:
     visit.page.keyboard.press("?")
     dialog = visit.page.get_by_role("dialog")
     assert "next latent" in dialog.inner_text()
-    visit.page.screenshot(path=SCREENSHOTS / "keys.png")
+    visit.page.screenshot(path=SCREENSHOTS / "keys-light.png")
     visit.page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
+    visit.page.get_by_role("button", name="Toggle theme").click()
+    visit.page.wait_for_timeout(1000)
+    visit.page.keyboard.press("?")
+    dialog.wait_for()
+    visit.page.screenshot(path=SCREENSHOTS / "keys-dark.png")
+    visit.page.keyboard.press("Escape")
+    visit.page.get_by_role("button", name="Toggle theme").click()
 
 
 def test_bad_link_says_what_is_wrong_and_shows_something(visit: Visit) -> None:
@@ -326,7 +270,6 @@ def test_dead_latent_says_so(visit: Visit) -> None:
     visit.open("?latent=47&variable=heading")
     visit.wait_for_latent(47)
     assert "dead: never active" in visit.page.locator(HEADING).inner_text()
-    visit.page.screenshot(path=SCREENSHOTS / "dead-latent.png")
 
 
 def test_run_without_mappings_says_how_to_get_one(visit: Visit) -> None:

@@ -1,4 +1,4 @@
-"""The speed of the explorer on runs of full size and of the demo: fails at twice what `benchmarks/explorer.py` promises."""
+"""The speed of the explorer, at full size and on the demo: fails at twice what `benchmarks/explorer.py` promises."""
 
 from __future__ import annotations
 

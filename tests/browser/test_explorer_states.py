@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -49,9 +50,16 @@ def server(runs: Path) -> Iterator[Any]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    made = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    made = chromium.new_page(viewport={"width": 1440, "height": 1000})
+def page(context: BrowserContext) -> Iterator[Page]:
+    made = context.new_page()
     yield made
     made.close()
 
@@ -59,6 +67,9 @@ def page(chromium: Browser) -> Iterator[Page]:
 def show(page: Page, url: str, waiting_for: str = HEADING) -> None:
     page.goto(url)
     page.locator(waiting_for).first.wait_for(timeout=90_000)
+    if waiting_for == HEADING:
+        page.locator(".page-latent h3", has_text=re.compile("^Notes$")).wait_for(timeout=60_000)
+        page.locator(".page-latent .tabulator-selected").wait_for(timeout=60_000)
     page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle", timeout=60_000)
 
 
@@ -66,13 +77,16 @@ def words(page: Page, selector: str) -> str:
     return str(page.locator(selector).first.evaluate(TEXT))
 
 
-def keep(page: Page, name: str) -> None:
-    """Screenshots in both themes."""
-    page.wait_for_timeout(600)
-    page.screenshot(path=SCREENSHOTS / f"{name}-light.png")
-    page.get_by_role("button", name="Toggle theme").click()
-    page.wait_for_timeout(900)
-    page.screenshot(path=SCREENSHOTS / f"{name}-dark.png")
+def keep(page: Page, name: str, what: str = "") -> None:
+    """Screenshots in both themes, of the place where these words stand, or of the top."""
+    for theme in ("light", "dark"):
+        page.wait_for_timeout(900)
+        if what:
+            page.get_by_text(what).first.evaluate("each => each.scrollIntoView({block: 'center'})")
+            page.wait_for_timeout(300)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
+        page.get_by_role("button", name="Toggle theme").click()
+        page.mouse.move(700, 500)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +108,16 @@ def test_run_without_mappings_position_and_trials_says_so_and_lists_its_latents(
     text = words(page, ".page-latent")
     assert "nldisco map" in text
     assert "48 of 48 latents" in text
-    page.get_by_text("Not shown for this run").scroll_into_view_if_needed(timeout=60_000)
-    text = words(page, ".page-latent")
     assert "this run has no position" in text
     assert "without a table of trials" in text
     keep(page, "state-nothing-mapped")
+    keep(page, "state-not-shown", "Not shown for this run")
+
+
+def test_broken_view_is_a_card_among_the_others(page: Page, explorer_url: str) -> None:
+    show(page, f"{explorer_url}?latent=3")
+    assert "This tile failed: ValueError: no figure today. The others are not affected." in words(page, ".page-latent")
+    keep(page, "state-broken-view", "A tile that fails")
 
 
 def test_page_without_any_view_says_why(page: Page, server: Any) -> None:
@@ -117,23 +136,32 @@ def test_changed_run_is_spoken_of_once_and_what_is_drawn_stays(page: Page, serve
     keep(page, "state-changed")
 
 
-def test_lost_server_is_a_banner_and_what_is_drawn_stays(page: Page, runs: Path) -> None:
+def test_lost_server_is_a_banner_and_what_is_drawn_stays(page: Page, chromium: Browser, runs: Path) -> None:
+    dark = chromium.new_page(viewport={"width": 1440, "height": 1000})
     with BENCHMARK["served"](runs) as lost:
-        show(page, f"{lost.url}?run={WHOLE}&latent=3")
+        for each in (page, dark):
+            show(each, f"{lost.url}?run={WHOLE}&latent=3")
+        dark.get_by_role("button", name="Toggle theme").click()
+        dark.mouse.move(700, 500)
+        dark.wait_for_timeout(900)
         heading = page.locator(HEADING).inner_text()
         os.kill(lost.pid, signal.SIGKILL)
-        page.get_by_role("alert").filter(has_text="The server does not answer").wait_for(timeout=30_000)
-    assert page.locator(HEADING).inner_text() == heading
-    assert page.get_by_role("button", name="Reload").is_visible()
-    page.screenshot(path=SCREENSHOTS / "state-server-gone.png")
+        for each in (page, dark):
+            each.get_by_role("alert").filter(has_text="The server does not answer").wait_for(timeout=30_000)
+    for each, theme in ((page, "light"), (dark, "dark")):
+        assert each.locator(HEADING).inner_text() == heading
+        assert each.get_by_role("button", name="Reload").is_visible()
+        each.screenshot(path=SCREENSHOTS / f"state-server-gone-{theme}.png")
+    dark.close()
 
 
 @pytest.mark.parametrize("width", [768, 1024, 1280, 3840])
 def test_every_part_of_the_header_and_of_the_page_is_within_the_screen(
-    chromium: Browser, server: Any, width: int
+    context: BrowserContext, server: Any, width: int
 ) -> None:
     """A tablet to 4K: nothing that can be pressed is out of reach, and no page scrolls sideways."""
-    page = chromium.new_page(viewport={"width": width, "height": 1024})
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 1024})
     show(page, f"{server.url}?run={WHOLE}&latent=3")
     for name in ("Toggle theme", "Copy link", "Overview", "Mappings", "Latent"):
         box = page.get_by_role("button", name=name, exact=True).bounding_box()

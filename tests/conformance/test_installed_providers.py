@@ -66,10 +66,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """A run with all that a view can need, and one that was never mapped."""
     settings = ["model.n_latents=3", "bin.trials=trials"]
     folder = tmp_path_factory.mktemp("runs")
-    shifts = "mappers.selectivity.n_shifts=19"
-    mapped = toy_run(
-        folder, model="ica", mappers=["selectivity"], controls=["raw-units"], assignments=[*settings, shifts]
-    )
+    mappers = [listed.name for listed in of_kind("mapper")]
+    shifts = [f"mappers.{name}.n_shifts=19" for name in mappers]
+    mapped = toy_run(folder, model="ica", mappers=mappers, controls=["raw-units"], assignments=[*settings, *shifts])
     return mapped, toy_run(folder, model="ica", controls=["raw-units"], assignments=settings)
 
 

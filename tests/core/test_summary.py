@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from nldisco_core.mapping import mapping_table
+from nldisco_core.statements import Statement, grouped, recorded
 from nldisco_core.summary import Findings, comparison, printable, top_mappings
-from nldisco_core.verdict import verdict
+from nldisco_core.verdict import statements, verdict, verdict_record
 
 
 def _metrics() -> pd.DataFrame:
@@ -181,3 +182,67 @@ def test_the_words_say_how_much_labels_alone_give() -> None:
     findings = _position(_scored(0.6, (None,) * 3, zero=0.3), _scored(0.4, (None,) * 3))
     said = " ".join(verdict(findings, {"model": "sae"}))
     assert "sae was given labels: without any activity 2 of 3 of its mappings to position are as strong." in said
+
+
+def _standing(found: tuple[Statement, ...], words: str) -> str | None:
+    (statement,) = (each for each in found if words in each.text)
+    return statement.standing
+
+
+def test_each_statement_has_the_standing_of_its_figures() -> None:
+    found = statements(_findings(), {"model": "sae"})
+    assert (
+        _standing(found, "of its equals at that sparsity it is in every instance above")
+        == "above every control compared"
+    )
+    assert _standing(found, "do not tell more than same") == "a control is as good or better"
+    assert _standing(found, "sharp tuning alone is no evidence") == "a control is as good or better"
+    assert _standing(found, "match at a median cosine of 0.90") == "above every control compared"
+    assert _standing(found, "copy a single unit") == "not compared"
+    assert {each.topic for each in found} == {"Reconstruction", "Decoding", "Tuning", "Seeds and copies"}
+
+
+@pytest.mark.parametrize(
+    ("best", "standing"), [(0.4, "above every control compared"), (0.595, "a control is as good or better")]
+)
+def test_the_best_latent_stands_where_its_controls_leave_it(best: float, standing: str) -> None:
+    nothing = (None, None, None)
+    found = statements(_position(_scored(0.6, nothing), _scored(best, nothing)), {"model": "sae"})
+    assert _standing(found, "The best latent of sae for position (0.60)") == standing
+
+
+def test_what_was_not_found_or_not_tested_is_not_shown() -> None:
+    explained = statements(_position(_scored(0.6, ("heading",) * 3), _scored(0.4, (None,) * 3)), {})
+    assert _standing(explained, "are tuned to position at") == "not shown"
+    untested = tuple(table.assign(p=np.nan, q=np.nan) for table in _scored(0.6, (None,) * 3))
+    assert _standing(statements(_position(untested, ()), {}), "could be tested for position") == "not shown"
+    untold = Findings(metrics=_metrics(), mappings={"model": _mapping(4, 0.9, -0.2), "same": _mapping(0, 0.9, -0.5)})
+    assert _standing(statements(untold, {}), "The latents do not tell it on held-out bins.") == "not shown"
+
+
+def test_without_controls_nothing_is_above_one() -> None:
+    metrics = _metrics()
+    found = statements(Findings(metrics=metrics[metrics["model"] == "model"]), {"model": "sae"})
+    assert {each.standing for each in found} == {"not compared"}
+    sparse = metrics.assign(l0_mean=np.where(metrics["model"] == "model", 2.0, 15.0))
+    said = statements(Findings(metrics=sparse), {"model": "sae"})[0]
+    assert (said.standing, "at which no control is as sparse" in said.text) == ("not compared", True)
+
+
+def test_the_strongest_standing_of_a_topic_comes_first_and_nothing_is_lost() -> None:
+    nothing = (None, None, None)
+    found = statements(_position(_scored(0.6, nothing), _scored(0.4, nothing)), {"model": "sae"})
+    topics = dict(grouped(found))
+    assert [each.standing for each in topics["Tuning"]] == [
+        "above every control compared",
+        "a control is as good or better",
+    ]
+    assert sorted(each.text for held in topics.values() for each in held) == sorted(each.text for each in found)
+
+
+def test_a_run_keeps_sentences_with_their_standing() -> None:
+    kept = verdict_record(_findings(), {"model": "sae"})
+    assert kept["verdict"] == verdict(_findings(), {"model": "sae"})
+    assert recorded(kept) == statements(_findings(), {"model": "sae"})
+    older = recorded({"verdict": ["Something else.", *kept["verdict"][:1]], "findings": kept["findings"]})
+    assert [(each.topic, each.standing is None) for each in older] == [("As recorded", True), ("Reconstruction", False)]

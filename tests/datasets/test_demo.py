@@ -13,26 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nldisco_core.cli import main
 from nldisco_core.composition import mapper_named
-from nldisco_core.runs import Run, list_runs
+from nldisco_core.runs import Run
 from nldisco_core.summary import Findings, comparison
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
-    """The demo's run and what it printed."""
-    import contextlib
-    import io
-
-    folder = tmp_path_factory.mktemp("runs")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
-        main(["demo", "--no-serve", "--runs-dir", str(folder)])
-    assert ended.value.code == 0
-    return Run(next(list_runs(folder))[0]), printed.getvalue()
 
 
 @pytest.fixture(scope="module")

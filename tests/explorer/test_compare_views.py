@@ -182,8 +182,10 @@ def test_pair_of_every_kind_of_variable_can_be_drawn(reach_run: Run, reach_run_a
     Host(tile, selection, reach_run, reach_run_again)
     found = [panel for panel in unpacked(tile.drawing.packed)["panels"] if panel["id"] == "tuning"]
     assert len(found) == 1
-    drawn = [layer for layer in found[0]["layers"] if layer["kind"] in ("line", "image")]
-    assert len(drawn) == 2
+    kind, array = {"hand": ("image", "image"), "direction": ("line", "mean"), "target": ("bars", "top")}.get(
+        variable, ("image", "image") if variable == "no such variable" else ("points", "y")
+    )
+    assert sum(layer["kind"] == kind and array in layer["arrays"] for layer in found[0]["layers"]) == 2
 
 
 def test_curves_of_a_pair_are_means_of_a_loop(reach_run: Run, reach_run_again: Run) -> None:
@@ -191,9 +193,9 @@ def test_curves_of_a_pair_are_means_of_a_loop(reach_run: Run, reach_run_again: R
     selection = Selection(run=reach_run.name, latent=3, variable="target", split="test", against=reach_run_again.name)
     Host(tile, selection, reach_run, reach_run_again)
     panel = next(each for each in unpacked(tile.drawing.packed)["panels"] if each["id"] == "tuning")
-    lines = [layer["arrays"]["y"] for layer in panel["layers"] if layer["kind"] == "line"]
+    bars = [layer["arrays"]["top"] for layer in panel["layers"] if layer["kind"] == "bars"]
     target, test = reach_run.counts.covariate("target").values[:, 0], reach_run.counts.split == 2
-    for line, run in zip(lines, (reach_run, reach_run_again), strict=True):
+    for drawn, run in zip(bars, (reach_run, reach_run_again), strict=True):
         code = run.latents.main.csc(0)[:, [3]].toarray()[:, 0]
         expected = np.array([code[test & (target == value)].mean() for value in range(8)])
-        np.testing.assert_allclose(line, expected / expected.max(), rtol=1e-5)
+        np.testing.assert_allclose(drawn, expected / expected.max(), rtol=1e-5)

@@ -112,3 +112,17 @@ def test_run_without_trials_has_no_events(written_run: Run) -> None:
     trials = Trials(written_run.counts)
     assert (trials.events, trials.groupings, len(trials.frame)) == ((), (), 0)
     assert readings(written_run).groupings == ("light",)
+
+
+def test_mean_before_smoothing_is_that_of_a_loop_and_smoothing_leaves_it() -> None:
+    rng = np.random.default_rng(3)
+    heading, mask = rng.vonmises(0.5, 1.5, 3000) % (2 * np.pi), rng.random(3000) < 0.7
+    trace = np.exp(3 * (np.cos(heading - 2) - 1)) * (rng.random(3000) < 0.4)
+    chosen = cut(variable(heading, kind="circular", period=2 * np.pi, categories=None))
+    visits = Visits(chosen, mask=mask, blocks=np.zeros(3000, dtype=np.int32), bin_s=0.1)
+    rows = np.flatnonzero(trace)
+    found = visits.of_latent(rows, trace[rows])
+    there = [mask & (chosen.codes == code) for code in range(chosen.n_conditions)]
+    expected = [trace[each].mean() if each.any() else np.nan for each in there]
+    np.testing.assert_allclose(found.unsmoothed, expected)
+    assert not np.allclose(found.mean, expected, equal_nan=True)

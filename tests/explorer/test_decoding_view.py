@@ -17,6 +17,7 @@ from nldisco_explorer.export.drawn import drawn
 from nldisco_explorer.plugin import nldisco_views
 from nldisco_explorer.views.decoding import DecodingByNumber, DecodingOfLatents, _doubling
 
+from nldisco_core.colours import PALETTE
 from nldisco_core.config import parse
 from nldisco_core.conformance import check_view
 from nldisco_core.files import write_mapping
@@ -83,7 +84,7 @@ def test_every_model_has_its_own_line_of_the_scores_in_its_table(variable: str, 
     tile.show(replace(selection, variable=variable))
     points = layers(tile, "points")
     assert [layer["name"] for layer in points] == ["this model", "pca", "random-encoder"]
-    assert [layer["colour"] for layer in points] == [0, 1, 2]
+    assert [layer["colour"] for layer in points] == list(PALETTE[:3])
     solid = [layer for layer in layers(tile, "line") if "dash" not in layer]
     for model, point, line in zip(MODELS, points, solid, strict=True):
         expected = mean_scores(found(run, model), variable)

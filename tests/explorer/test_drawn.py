@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +33,14 @@ from nldisco_explorer.readings import readings
 from PIL import Image
 
 from nldisco_core.errors import NLDiscoError
-from nldisco_core.plugins import registry
+from nldisco_core.files import write_mapping
+from nldisco_core.plugins import make, registry
 from nldisco_core.providers import Provider
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
 # Bokeh 3.9 calls pandas in a way that pandas 3.1 has deprecated; it is not ours to change.
+write_run: Callable[..., Run] = runpy.run_path(str(Path(__file__).with_name("written_run.py")))["write_run"]
 OWN_VIEWS = [listed for listed in registry().providers("view") if listed.plugin.name in ("explorer", "spatial")]
 SOURCE = {
     "x": [1.0, 2.0, 3.0],
@@ -59,15 +62,25 @@ def shown(run: Run, name: str) -> tuple[Tile, Selection]:
     return tile, place.selection
 
 
+@pytest.fixture(scope="module")
+def mapped_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of every mapper that a tile wants."""
+    run = write_run(tmp_path_factory.mktemp("mapped") / "2026-03-01T10-22-05_mapped_matryoshka-sae_7f3e")
+    settings = {"spatial": {"n_shifts": 0, "n_pixels": 12}, "decoding": {"n_shifts": 1, "few": [1, 2]}}
+    for name in settings:
+        folder = run.folder / "mappings" / name
+        folder.mkdir()
+        write_mapping(folder, make("mapper", name, settings[name]).map(run.latents, run.binned, seed=0))
+    return Run(run.folder)
+
+
 def plain(**options: Any) -> Any:
     return figure(height=200, x_range=Range1d(0, 4), y_range=Range1d(0, 10), **options)
 
 
 @pytest.mark.parametrize("name", [listed.name for listed in OWN_VIEWS])
-def test_every_first_party_view_can_be_saved_in_every_way_it_allows(
-    name: str, written_run: Run, reach_run: Run
-) -> None:
-    tile, selection = shown(written_run, name)
+def test_every_first_party_view_can_be_saved_in_every_way_it_allows(name: str, mapped_run: Run, reach_run: Run) -> None:
+    tile, selection = shown(mapped_run, name)
     if tile.state == "absent":
         tile, selection = shown(reach_run, name)
     if not tile.offered.exports:

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
-from nldisco_explorer import app, explore
+from nldisco_explorer import app
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.host import Tile, offered
 from nldisco_explorer.links import start_place
 from nldisco_explorer.readings import readings
 from nldisco_explorer.server import ServeError, open_server
 from nldisco_explorer.shell import Shell
-from nldisco_explorer.views.overview import Verdict
+from nldisco_explorer.views.verdict import Verdict
 
 from nldisco_core import plugins
 from nldisco_core.conformance import check_view
@@ -223,8 +223,8 @@ def test_bad_link_is_complained_of(written_run: Run) -> None:
     assert "'x'" in shell._notice.object
 
 
-def test_explore_gives_something_panel_draws(written_run: Run) -> None:
-    assert explore(written_run).get_root() is not None
+def test_app_gives_something_panel_draws(written_run: Run) -> None:
+    assert app(written_run)().get_root() is not None
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.4", "example.org"])

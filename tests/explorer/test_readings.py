@@ -88,13 +88,14 @@ def test_a_run_offers_views_what_it_holds(reads: Readings, bare_run: Run) -> Non
         "discrete",
         "position",
         "mapping",
+        "selectivity mapping",
         "dictionary",
         "controls",
         "history",
         "metrics",
     }
     assert reads.run.offers == everything
-    assert bare_run.offers == everything - {"mapping"}
+    assert bare_run.offers == everything - {"mapping", "selectivity mapping"}
 
 
 def test_envelope_keeps_the_extremes_in_order() -> None:

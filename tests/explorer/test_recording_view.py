@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from nldisco_explorer.drawing.payload import unpacked
 from nldisco_explorer.readings import readings
 from nldisco_explorer.views.recorded_behaviour import Behaviour, Trials
 from nldisco_explorer.views.recorded_time import RecordedTime, RecordingWarnings, _spans
-from nldisco_explorer.views.recording import ActivityExamples, CountHistogram, UnitRates
+from nldisco_explorer.views.recording import ActivityExamples, CountHistogram, UnitRates, histogram_edges
 
 from nldisco_core.binned import Binned, Covariate, Preprocessing
 from nldisco_core.files import read_json, write_binned, write_json
@@ -74,18 +75,18 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return with_recording(folder, with_trials, warnings=["written-1: 2 <silent> units"])
 
 
-def drawn_values(tile: Any, name: str) -> dict[str, np.ndarray]:
-    """The columns of a tile's data source of that name."""
-    sources = {
-        renderer.data_source.name: renderer.data_source.data
-        for pane in tile.panel
-        for renderer in getattr(pane.object if hasattr(pane, "object") else None, "renderers", [])
-    }
-    return {key: np.asarray(values) for key, values in sources[name].items()}
+def bars(tile: Any, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a tile's bars of that name."""
+    return next(
+        layer["arrays"]
+        for panel in unpacked(tile.drawing.packed)["panels"]
+        for layer in panel["layers"]
+        if layer["kind"] == "bars" and layer.get("name", "entries") == name
+    )
 
 
 def said(tile: Any) -> str:
-    return str(tile._summary.object)
+    return str(tile.drawing.summary)
 
 
 def test_rates_are_those_of_observed_bins_and_stack_by_region(recorded: Run) -> None:
@@ -93,8 +94,9 @@ def test_rates_are_those_of_observed_bins_and_stack_by_region(recorded: Run) -> 
     session = recorded.counts.sessions[0]
     assert session.observed is not None
     rates = [session.activity[session.observed[:, unit], unit].mean() / BIN_S for unit in range(session.n_units)]
-    adn, post = drawn_values(tile, "units-of-adn"), drawn_values(tile, "units-of-post")
-    edges = np.append(adn["left"], adn["right"][-1])
+    adn, post = bars(tile, "adn"), bars(tile, "post")
+    edges = histogram_edges(np.array(rates), n_bins=24, logarithmic=True)
+    np.testing.assert_allclose(np.append(adn["left"], adn["right"][-1]), np.log10(edges), atol=1e-6)
     np.testing.assert_array_equal(adn["top"] - adn["bottom"], np.histogram(rates[:9], edges)[0])
     np.testing.assert_array_equal(post["top"] - post["bottom"], np.histogram(rates[9:], edges)[0])
     np.testing.assert_array_equal(post["bottom"], adn["top"])
@@ -106,11 +108,13 @@ def test_counts_and_shares_of_nonzero_bins_are_counted(recorded: Run) -> None:
     tile = CountHistogram().build(recorded)
     session = recorded.counts.sessions[0]
     entries = session.activity[session.observed]
-    drawn = drawn_values(tile, "count-histogram")
+    drawn = bars(tile, "entries")
     occurring = np.array([np.mean(entries == count) for count in range(entries.max() + 1)])
-    np.testing.assert_allclose(drawn["top"][occurring > 0], occurring[occurring > 0])
+    np.testing.assert_allclose(drawn["share"][occurring > 0], occurring[occurring > 0], rtol=1e-6)
+    logarithms = np.log10(occurring[occurring > 0])
+    np.testing.assert_allclose(np.diff(drawn["top"][occurring > 0]), np.diff(logarithms), atol=1e-5)
     assert drawn["left"][0] == -0.5
-    assert drawn_values(tile, "nonzero-shares")["top"].sum() == 15
+    assert bars(tile, "units")["top"].sum() == 15
     assert f"{100 * (entries > 0).mean():.3g} % of all entries" in said(tile)
     assert f"Most in one bin: {entries.max()}" in said(tile)
 
@@ -121,11 +125,16 @@ def test_example_is_the_activity_and_the_busy_one_is_busier(recorded: Run) -> No
     sums = {}
     for which in ("quiet", "usual", "busy"):
         tile._picker.value = which
-        image = drawn_values(tile, "activity-example")["image"][0]
+        (layer,) = unpacked(tile.drawing.packed)["panels"][0]["layers"]
+        image = (
+            layer["arrays"]["image"].reshape(layer["shape"]) / 254 * (layer["top"] - layer["bottom"]) + layer["bottom"]
+        )
         start_s = float(re.search(r"from ([\d.e+]+) s on", said(tile)).group(1))  # type: ignore[union-attr]  # it is there
         first = int(np.argmin(np.abs(session.start_ns * 1e-9 - start_s)))
-        np.testing.assert_array_equal(image.T, session.activity[first : first + image.shape[1]][:, tile._order])
-        sums[which] = image.sum()
+        expected = session.activity[first : first + image.shape[1]][:, tile._order]
+        np.testing.assert_allclose(image.T, np.minimum(expected, layer["top"]), atol=0.51 / 254 * layer["top"])
+        assert layer["rows"] == [f"unit {each}" for each in session.units["id"].iloc[tile._order]]
+        sums[which] = expected.sum()
     assert sums["quiet"] <= sums["usual"] <= sums["busy"]
     assert sums["quiet"] < sums["busy"]
     regions = session.units["region"].to_numpy()[tile._order]
@@ -135,17 +144,15 @@ def test_example_is_the_activity_and_the_busy_one_is_busier(recorded: Run) -> No
 def test_time_shows_the_gap_and_every_split(recorded: Run) -> None:
     tile = RecordedTime().build(recorded)
     assert "3.33 min in bins, 1 gaps, the longest 100 s" in said(tile)
-    figure = tile.panel[0].object
-    covered_s = [drawn_seconds(renderer) for renderer in figure.renderers]
-    assert sum(covered_s) == pytest.approx(N_BINS * BIN_S, rel=0.02)
-    assert [item.label.value for item in figure.legend[0].items] == ["train", "validation", "test"]
+    legend, panel = unpacked(tile.drawing.packed)["panels"]
+    assert sum(drawn_seconds(layer) for layer in panel["layers"]) == pytest.approx(N_BINS * BIN_S, rel=0.02)
+    assert legend["layers"][0]["names"] == ["train", "validation", "test"]
+    assert legend["layers"][0]["colours"] == [layer["colour"] for layer in panel["layers"]]
 
 
-def drawn_seconds(renderer: Any) -> float:
+def drawn_seconds(layer: dict[str, Any]) -> float:
     """Width of all bars times the share of the row's height that they fill."""
-    left, right, top, bottom = (
-        np.asarray(renderer.data_source.data[each]) for each in ("left", "right", "top", "bottom")
-    )
+    left, right, top, bottom = (layer["arrays"][each] for each in ("left", "right", "top", "bottom"))
     return float(((right - left) * (bottom - top) / 0.7).sum())
 
 
@@ -165,12 +172,12 @@ def test_trials_are_drawn_by_duration_event_and_condition(recorded: Run) -> None
     tile = Trials().build(recorded)
     assert tile._picker.options == ["duration (s)", "go after start (s)", "maze (number)", "side"]
     assert "40 trials, 40 of them with bins" in said(tile)
-    assert drawn_values(tile, "trials")["top"].sum() == 40
+    assert bars(tile, "trials")["top"].sum() == 40
     tile._picker.value = "maze (number)"
-    assert drawn_values(tile, "trials")["top"].tolist() == [14, 13, 13]
+    assert bars(tile, "trials")["top"].tolist() == [14, 13, 13]
     assert "3 values, of 13 to 14 trials each" in said(tile)
     tile._picker.value = "side"
-    assert tile.drawn.xaxis[0].major_label_overrides == {0: "l", 1: "r"}
+    assert tile.drawing.panels[0].x.ticks == ((0.0, "l"), (1.0, "r"))
 
 
 def test_behaviour_states_kind_unit_range_and_what_is_missing(recorded: Run) -> None:

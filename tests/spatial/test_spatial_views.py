@@ -87,6 +87,7 @@ def test_gallery_shows_maps_best_first_and_frames_the_selected_latent(runs: tupl
     at = list(best["latent"]).index(2)
     assert live.frame.data["x"].tolist() == [at + 0.5]
     assert "5 of 6 latents" in summary(live)
+    assert live.drawn.y_range.start == pytest.approx(-1.05)  # one row of twelve, and no room for more
     assert "1 without one" in summary(live)
     live.score.value = "grid_score"
     assert live.labels.data["text"][0].startswith("0 · ")
@@ -145,8 +146,13 @@ def test_sessions_of_different_units_are_shown_without_them(tmp_path: Path) -> N
     assert "the sessions hold different units" in summary(live)
 
 
-def test_unmapped_run_is_told_how(runs: tuple[Run, Run]) -> None:
-    for view in (MapGallery, PolarGallery, BesideCells):
-        live: Any = view().build(runs[1])
-        live.show(chosen(runs[1]))
-        assert "--mapper spatial" in summary(live)
+@pytest.mark.parametrize("view", [MapGallery, PolarGallery, BesideCells])
+def test_unmapped_run_is_told_how_and_shown_no_empty_frame(view: type, runs: tuple[Run, Run]) -> None:
+    mapped, bare = runs
+    assert view.needs <= mapped.offers  # type: ignore[attr-defined]  # a view
+    assert "spatial mapping" in view.needs - bare.offers  # type: ignore[attr-defined]  # a view
+    for run, drawn in ((mapped, True), (bare, False)):
+        live: Any = view().build(run)
+        live.show(chosen(run))
+        assert ("--mapper spatial" in summary(live)) is not drawn
+        assert [each.visible for each in live.panel] == [drawn, drawn, True]

@@ -27,7 +27,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   frame.append(base, over, tip, caption)
   host.append(style, frame)
 
-  const state = {ranges: {}, turn: {yaw: 0.5, pitch: 0.8}}
+  const state = {ranges: {}}
   let payload = null, scene = null, theme = themes.light, asked = 0, drag = null, timer = null, moved = false
   const pointers = new Map()
 
@@ -38,7 +38,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
     const width = Math.round(frame.clientWidth)
     if (payload === null || width < 20) { return }
     theme = {...themes[dark() ? "dark" : "light"], font: getComputedStyle(frame).fontFamily}
-    const ratio = window.devicePixelRatio || 1, {height} = layout(payload.header, width)
+    const ratio = window.devicePixelRatio || 1, {height} = layout(payload.header, width, theme.font)
     for (const canvas of [base, over]) {
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
         canvas.width = Math.round(width * ratio)
@@ -63,6 +63,8 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
     if (!bytes || !bytes.byteLength) { return }
     payload = decode(bytes)
     if (!moved) { state.ranges = {} }
+    const [yaw, pitch] = payload.header.turn
+    state.turn ??= {yaw, pitch}
     base.setAttribute("aria-label", payload.header.summary)
     caption.textContent = payload.header.summary
     const links = Object.keys(payload.header.limits)
@@ -165,6 +167,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
     if (!drag) { return }
     const {index, far, kind} = drag, view = scene.panels[index], at = place(event)
     drag = null
+    if (kind === "turn" && far) { tell({kind: "turn", ...state.turn}) }
     if (kind === "lasso" && far) {
       tell({kind: "lasso", panel: view.panel.id, items: within(scene, index, state.lasso, state)})
     } else if (!far && view.panel.click) {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import param
 
 from nldisco_explorer.component import PageComponent
-from nldisco_explorer.drawing.payload import Drawing
+from nldisco_explorer.drawing.payload import FIRST_TURN, Drawing
 from nldisco_explorer.drawing.themes import CANVAS_THEMES
 
 __all__ = ["SCRIPT", "Canvas"]
@@ -50,11 +51,18 @@ class Canvas(PageComponent):
         params.setdefault("margin", 0)
         super().__init__(**params)
         self._done = done
-        self.drawing: Drawing | None = None
+        self._drawing: Drawing | None = None
+        self._turn = FIRST_TURN
+
+    @property
+    def drawing(self) -> Drawing | None:
+        """What is drawn now, turned as it was last left; None before the first drawing."""
+        shown = self._drawing
+        return shown if shown is None or shown.turn == self._turn else replace(shown, turn=self._turn)
 
     def show(self, drawing: Drawing) -> None:
         """Draw panels in the place of those before."""
-        self.drawing = drawing
+        self._drawing = drawing
         self.payload = drawing.packed
 
     def zoom(self, factor: float) -> None:
@@ -62,5 +70,7 @@ class Canvas(PageComponent):
         self._send_msg({"zoom": factor})
 
     def _handle_msg(self, data: Mapping[str, Any]) -> None:
-        if self._done is not None:
+        if data.get("kind") == "turn":
+            self._turn = (float(data["yaw"]), float(data["pitch"]))
+        elif self._done is not None:
             self._done(data)

@@ -15,32 +15,60 @@ export function decode(bytes) {
   return {header, arrays, images: new Map()}
 }
 
+const LEGEND_LINE = 18, KEY = {gap: 12, width: 13}
+const summed = values => values.reduce((sum, each) => sum + each, 0)
+
 // Where each panel stands: columns that do not fit beside each other are continued below.
-export function layout(header, width) {
-  const {rows, columns, least_column: least} = header
+export function layout(header, width, font = "sans-serif") {
+  const {columns, least_column: least} = header
   const fitting = Math.max(1, Math.min(columns.length, Math.floor(width / Math.max(least, 1))))
-  const height = rows.reduce((sum, each) => sum + each, 0)
-  const total = columns.slice(0, fitting).reduce((sum, each) => sum + each, 0)
-  const boxes = header.panels.map(panel => {
-    const group = Math.floor(panel.column / fitting)
-    const first = group * fitting
-    const share = (from, to) => columns.slice(from, to).reduce((sum, each) => sum + each, 0) / total * width
-    const across = Math.min(panel.span ?? 1, fitting)
-    const left = share(first, panel.column), top = group * height + rows.slice(0, panel.row).reduce((sum, each) => sum + each, 0)
-    const [above, right, below, before] = panel.margins
-    return {
-      x: left + before, y: top + above,
-      w: Math.max(share(panel.column, panel.column + across) - before - right, 10),
-      h: Math.max(rows[panel.row] - above - below, 10),
-      outer: {x: left, y: top},
-    }
+  const total = summed(columns.slice(0, fitting))
+  const across = header.panels.map(panel => {
+    const share = (from, to) => summed(columns.slice(from, to)) / total * width
+    const left = share(Math.floor(panel.column / fitting) * fitting, panel.column), [, right, , before] = panel.margins
+    const wide = share(panel.column, panel.column + Math.min(panel.span ?? 1, fitting))
+    return {left, x: left + before, w: Math.max(wide - before - right, 10)}
+  })
+  const rows = header.rows.map((each, row) => each ?? legendHeight(header, row, across, font))
+  const height = summed(rows)
+  const boxes = header.panels.map((panel, i) => {
+    const top = Math.floor(panel.column / fitting) * height + summed(rows.slice(0, panel.row)), [above, , below] = panel.margins
+    const box = {x: across[i].x, y: top + above, w: across[i].w, h: Math.max(rows[panel.row] - above - below, 10), outer: {x: across[i].left, y: top}}
+    return panel.hug ? hugged(panel, box) : box
   })
   return {width, height: height * Math.ceil(columns.length / fitting), boxes}
 }
 
+// The largest frame in the middle of a box in which a unit is as long on both axes.
+function hugged(panel, box) {
+  const [across, up] = [panel.x, panel.y].map(axis => Math.abs(axis.high - axis.low)), unit = Math.max(across / box.w, up / box.h) || 1
+  const [w, h] = [across / unit, up / unit]
+  return {...box, x: box.x + (box.w - w) / 2, y: box.y + (box.h - h) / 2, w, h}
+}
+
+// A row without a height of its own is as high as the legend in it.
+function legendHeight(header, row, across, font) {
+  const ruler = document.createElement("canvas").getContext("2d")
+  return Math.max(0, ...header.panels.flatMap((panel, i) => panel.row !== row ? [] : panel.layers.filter(layer => layer.kind === "legend").map(
+    layer => panel.margins[0] + panel.margins[2] + LEGEND_LINE * flow(ruler, layer, across[i].w, font).lines)))
+}
+
+// Left end and line of each name of a legend, and how many lines that makes.
+function flow(context, layer, width, font) {
+  context.font = `400 12px ${font}`
+  let at = layer.title ? Math.min(context.measureText(layer.title).width, 170) + 14 : 0, line = 0
+  const places = layer.names.map(name => {
+    const wide = Math.min(context.measureText(name).width, 190) + 32
+    if (at + wide > width + 16 && at > 0) { at = 0; line++ }
+    at += wide
+    return [at - wide, line]
+  })
+  return {places, lines: line + 1}
+}
+
 // Scales of every panel, for drawing and for finding what lies under the pointer.
-export function arrange(payload, width, state) {
-  const placed = layout(payload.header, width)
+export function arrange(payload, theme, width, state) {
+  const placed = layout(payload.header, width, theme.font)
   const panels = payload.header.panels.map((panel, index) => {
     const box = placed.boxes[index]
     let x = state.ranges?.[panel.x.link] ?? [panel.x.low, panel.x.high]
@@ -66,7 +94,7 @@ function squared(x, y, box) {
 }
 
 export function paint(context, payload, theme, width, state) {
-  const scene = arrange(payload, width, state)
+  const scene = arrange(payload, theme, width, state)
   context.clearRect(0, 0, width, scene.height)
   for (const view of scene.panels) { paintPanel(context, view, payload, theme, state) }
   return scene
@@ -133,7 +161,14 @@ export function number(value) {
   return words.replace("-", "−")
 }
 
-const ticksOf = (axis, range, pixels, apart) => axis.ticks ?? ticks(range, Math.max(Math.floor(pixels / apart), 1))
+// Ticks of an axis: its own, or round numbers, two of them at least where there is room for two.
+function ticksOf(axis, range, pixels, apart) {
+  if (axis.ticks) { return axis.ticks }
+  const fitting = Math.max(Math.floor(pixels / apart), 1)
+  let found = ticks(range, fitting)
+  for (let more = fitting + 1; found.length < 2 && more <= 2 * fitting + 2 && pixels > apart; more++) { found = ticks(range, more) }
+  return found
+}
 
 function paintGrid(context, view, theme) {
   const {box, panel} = view
@@ -161,16 +196,18 @@ function paintFrame(context, view, theme) {
     context.strokeRect(Math.round(box.x) + 0.5, Math.round(box.y) + 0.5, Math.round(box.w) - 1, Math.round(box.h) - 1)
   }
   if (panel.x.shown) {
-    let free = -Infinity
+    const free = panel.x.ticks && panel.margins[2] >= 42 ? [-Infinity, -Infinity] : [-Infinity]  // names that do not fit stand in two lines
+    let lowest = 0
     context.font = `400 11.5px ${theme.font}`
     for (const [value, words] of ticksOf(panel.x, view.x, box.w, 76)) {
-      const at = view.px(value), half = context.measureText(words).width / 2
-      if (at < box.x - 0.5 || at > box.x + box.w + 0.5 || at - half < free) { continue }
-      text(context, theme, words, at, bottom + 6, {align: "center", base: "top"})
-      free = at + half + 8
+      const at = view.px(value), half = context.measureText(words).width / 2, line = free.findIndex(each => at - half >= each)
+      if (at < box.x - 0.5 || at > box.x + box.w + 0.5 || line < 0) { continue }
+      text(context, theme, words, at, bottom + 6 + 12 * line, {align: "center", base: "top"})
+      free[line] = at + half + 8
+      lowest = Math.max(lowest, line)
     }
     if (panel.x.label) {
-      text(context, theme, panel.x.label, box.x + box.w / 2, bottom + 22, {align: "center", base: "top", size: 12, most: box.w + 40})
+      text(context, theme, panel.x.label, box.x + box.w / 2, bottom + 22 + 9 * lowest, {align: "center", base: "top", size: 12, most: box.w + 40})
     }
   }
   if (panel.y.shown) {
@@ -203,15 +240,19 @@ function sideLabel(context, theme, panel, box) {
   context.restore()
 }
 
-// A colour by its name in the theme, by its number in the palette, or as it is.
+// A colour by its name in the theme, by its number in the palette, by a scale and the place on it ("cycle@0.25"), or as it is.
 export function colour(theme, key) {
+  const [name, at] = String(key).split("@")
+  if (at !== undefined) { return hex(scale(theme, name)[Math.round(255 * at)]) }
   return typeof key === "number" ? theme.palette[key % theme.palette.length] : theme[key] ?? key
 }
 
 const channels = hex => [1, 3, 5].map(from => parseInt(hex.slice(from, from + 2), 16))
 
-// Colours 0 to 255 of categories.
-const palette = theme => Array.from({length: 256}, (_, i) => channels(theme.palette[i % theme.palette.length]))
+const hex = values => "#" + values.map(each => each.toString(16).padStart(2, "0")).join("")
+
+// Colours 0 to 255 of categories: what `keys` say of each, else its own; 255 of those means none.
+const palette = (theme, keys) => Array.from({length: 256}, (_, i) => colour(theme, keys?.[i] ?? (i === 255 ? "neutral" : i)))
 
 // Colours 0 to 255 of a scale of the theme, between its stops.
 export function scale(theme, name) {
@@ -224,13 +265,11 @@ export function scale(theme, name) {
 
 const css = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`
 
-// Colour of each point: one for all, or by its value on a scale, or by its category; 255 of a category means none.
+// Colour of each point: one for all, or by its value on a scale, or by its category.
 function painter(layer, array, theme) {
   if (layer.arrays.values === undefined) { const one = colour(theme, layer.colour); return () => one }
   const values = array("values")
-  if (layer.scale === "categories") {
-    return i => values[i] === 255 ? theme.neutral : theme.palette[values[i] % theme.palette.length]
-  }
+  if (layer.scale === "categories") { const own = palette(theme, layer.colours); return i => own[values[i]] }
   const table = scale(theme, layer.scale).map(css)
   return i => values[i] === 255 && layer.missing ? theme.neutral : table[values[i]]
 }
@@ -345,12 +384,13 @@ const LAYERS = {
     }
   },
   bars(context, view, layer, array, theme) {
-    const left = array("left"), right = array("right"), top = array("top"), zero = view.py(0), fill = painter(layer, array, theme)
+    const [left, right, top, bottom] = ["left", "right", "top", "bottom"].map(name => layer.arrays[name] === undefined ? null : array(name))
+    const fill = painter(layer, array, theme)
     for (let i = 0; i < left.length; i++) {
       if (Number.isNaN(top[i])) { continue }
       context.fillStyle = fill(i)
-      const [a, b, y] = [view.px(left[i]), view.px(right[i]), view.py(top[i])]
-      context.fillRect(a, Math.min(y, zero), Math.max(b - a, 1), Math.abs(zero - y))
+      const [a, b] = [view.px(left[i]), view.px(right[i])].map(Math.round), [y, from] = [view.py(top[i]), view.py(bottom?.[i] ?? 0)]
+      context.fillRect(a, Math.min(y, from), Math.max(b - a - (b - a > 6 ? 1 : 0), 1), Math.abs(from - y))
     }
   },
   image(context, view, layer, array, theme, {payload}) {
@@ -478,19 +518,13 @@ const LAYERS = {
     }))
   },
   legend(context, view, layer, array, theme) {
-    let {x} = view.box, y = view.box.y + 8
-    if (layer.title) {
-      text(context, theme, layer.title, x, y + 1, {size: 12, base: "middle", most: 170})
-      x += Math.min(context.measureText(layer.title).width, 170) + 14
-    }
-    layer.names.forEach((name, i) => {
-      context.font = `400 12px ${theme.font}`
-      const wide = Math.min(context.measureText(name).width, 190) + 32
-      if (x + wide > view.box.x + view.box.w && x > view.box.x) { x = view.box.x; y += 18 }
+    const {box} = view, {places} = flow(context, layer, box.w, theme.font)
+    if (layer.title) { text(context, theme, layer.title, box.x, box.y + 9, {size: 12, base: "middle", most: 170}) }
+    places.forEach(([at, line], i) => {
+      const x = box.x + at, y = box.y + 8 + LEGEND_LINE * line
       context.fillStyle = colour(theme, layer.colours[i])
       context.fillRect(x, y - 5, 11, 11)
-      text(context, theme, name, x + 16, y + 1, {size: 12, base: "middle", most: 190})
-      x += wide
+      text(context, theme, layer.names[i], x + 16, y + 1, {size: 12, base: "middle", most: 190})
     })
   },
   ramp(context, view, layer, array, theme) {
@@ -503,10 +537,22 @@ const LAYERS = {
     text(context, theme, `${layer.low} to ${layer.high}`, x + long + 10, y + 25, {base: "middle"})
   },
   stripes() {},
+  key() {},
 }
 
-// Layers that also draw beside their frame: stripes name groups of rows.
+// Layers that draw beside their frame: stripes name groups of rows, a key tells the colours of an image.
 const OUTSIDE = {
+  key(context, view, layer, theme) {
+    const {box} = view, left = box.x + box.w + KEY.gap, table = scale(theme, layer.scale), step = box.h / table.length
+    table.forEach((values, i) => {
+      context.fillStyle = css(values)
+      context.fillRect(left, box.y + box.h - (i + 1) * step, KEY.width, step + 0.5)
+    })
+    const [low, high] = [layer.bottom, layer.top]
+    for (const [value, words] of ticks([low, high], Math.max(Math.floor(box.h / 44), 1))) {
+      text(context, theme, words, left + KEY.width + 5, box.y + box.h - (value - low) / (high - low || 1) * box.h, {base: "middle"})
+    }
+  },
   stripes(context, view, layer, theme) {
     const {box} = view
     let free = -Infinity
@@ -527,14 +573,14 @@ function picture(payload, layer, values, theme) {
   const key = `${layer.arrays.image} ${theme.name}`
   if (!payload.images.has(key)) {
     const [height, width] = layer.shape, categories = layer.scale === "categories"
-    const table = categories ? palette(theme) : scale(theme, layer.scale ?? "ink")
+    const table = categories ? palette(theme, layer.colours).map(channels) : scale(theme, layer.scale ?? "ink")
     const canvas = document.createElement("canvas")
     canvas.width = width
     canvas.height = height
     const context = canvas.getContext("2d"), image = context.createImageData(width, height)
     const packed = ([red, green, blue], alpha = 255) => (alpha << 24 | blue << 16 | green << 8 | red) >>> 0
     const colours = Uint32Array.from({length: 256}, (_, i) => packed(table[layer.missing && !categories ? Math.round(Math.min(i, 254) / 254 * 255) : i]))
-    if (layer.missing) { colours[255] = packed([134, 141, 152], 40) }
+    if (layer.missing) { colours[255] = packed(channels(theme.neutral), 40) }
     const pixels = new Uint32Array(image.data.buffer)
     for (let i = 0; i < values.length; i++) { pixels[i] = colours[values[i]] }
     context.putImageData(image, 0, 0)
@@ -581,10 +627,14 @@ const FINDERS = {
     if (layer.step || (i > 0 && value - x[i - 1] < x[i] - value)) { i = Math.max(x[i] > value ? i - 1 : i, 0) }
     return Number.isNaN(y[i]) || i < 0 ? null : {words: [`${layer.name} ${number(y[i])}`]}
   },
-  bars(view, layer, array, px) {
-    const left = array("left"), right = array("right"), at = view.vx(px)
-    const i = left.findIndex((from, k) => at >= from && at < right[k])
-    return i < 0 || !layer.name ? null : {words: [`${layer.labels?.[i] ?? layer.name} ${number(array("top")[i])}`], item: layer.items?.[i]}
+  bars(view, layer, array, px, py) {
+    const [left, right, top, bottom] = ["left", "right", "top", "bottom"].map(name => layer.arrays[name] === undefined ? null : array(name))
+    const at = view.vx(px), up = view.vy(py)
+    const within = k => bottom === null || (up - bottom[k]) * (up - top[k]) <= 0  // of bars that stand on others, the one under the pointer
+    const i = left.findIndex((from, k) => at >= from && at < right[k] && within(k))
+    if (i < 0 || !(layer.name || layer.tips)) { return null }
+    const words = layer.tips?.[i] ?? `${layer.labels?.[i] ?? layer.name} ${number(top[i] - (bottom?.[i] ?? 0))}`
+    return {words: [words], item: layer.items?.[i]}
   },
   image(view, layer, array, px, py) {
     const [left, right, bottom, top] = layer.extent, [height, width] = layer.shape

@@ -16,6 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Axis", "Drawing", "Layer", "Panel", "around", "bytes_of", "unpacked"]
 
+KEY_GAP, KEY_WIDTH = 12, 13
+"""Room between a frame and the colours of a ``key`` right of it, and their width (px)."""
+
+FIRST_TURN = (0.5, 0.8)
+"""Yaw and pitch (rad) in which points in space are first seen."""
+
 _stamps = count(1)
 
 
@@ -48,8 +54,8 @@ class Layer:
     Parameters
     ----------
     kind : ``line``, ``area``, ``band``, ``patch``, ``bars``, ``image``, ``points``, ``cloud``, ``path3``, ``shape``,
-        ``rings``, ``rules``, ``spans``, ``window``, ``arrows``, ``words``, ``legend``, ``ramp`` or ``stripes``, as
-        ``panels.js`` draws it
+        ``rings``, ``rules``, ``spans``, ``window``, ``arrows``, ``words``, ``legend``, ``ramp``, ``key`` or
+        ``stripes``, as ``panels.js`` draws it
     arrays : by the name that kind reads; whole numbers of eight bits are sent as they are, all others as float32
     style : colours and what else that kind reads, plain values only
     """
@@ -75,6 +81,7 @@ class Panel:
     row, column, span : its place in the grid of the drawing
     margins : room above, right, below and left of the frame (px)
     equal : whether a unit is as long on both axes
+    hug : whether the frame of such a panel keeps to its ranges, in the middle of its room; else its ranges grow
     drag : what dragging does: ``pan``, ``lasso``, ``turn`` or nothing
     click : whether clicks are told
     strip : the link whose window a press in this panel moves, empty for none
@@ -90,6 +97,7 @@ class Panel:
     span: int = 1
     margins: tuple[float, float, float, float] = (8, 12, 40, 54)
     equal: bool = False
+    hug: bool = False
     grid: bool = True
     frame: bool = True
     drag: str = ""
@@ -104,17 +112,19 @@ class Drawing:
     Attributes
     ----------
     summary : one or two sentences that say what is seen, also to those who do not see it
-    rows : height of each row (px)
+    rows : height of each row (px), None for that of the legend in it
     columns : relative width of each column
     least_column : columns narrower than this are continued below (px)
+    turn : yaw and pitch of points in space (rad)
     limits : by link the least and the greatest value, and the shortest range, that panning and zooming reach
     """
 
     panels: tuple[Panel, ...]
     summary: str
-    rows: Sequence[float] = (300,)
+    rows: Sequence[float | None] = (300,)
     columns: Sequence[float] = (1,)
     least_column: float = 0
+    turn: tuple[float, float] = FIRST_TURN
     limits: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: MappingProxyType({}))
 
     @cached_property
@@ -132,6 +142,7 @@ class Drawing:
             "rows": list(self.rows),
             "columns": list(self.columns),
             "least_column": self.least_column,
+            "turn": list(self.turn),
             "limits": {link: list(limits) for link, limits in self.limits.items()},
             "panels": panels,
             "arrays": [

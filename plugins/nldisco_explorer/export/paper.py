@@ -14,14 +14,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
-from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
+from nldisco_explorer.drawing.payload import KEY_GAP, KEY_WIDTH, Axis, Drawing, Layer, Panel
 from nldisco_explorer.drawing.themes import CANVAS_THEMES
+from nldisco_explorer.export.layout import LEGEND_LINE, boxes_of, grown, height_of, legend_flow
 
 __all__ = ["figure_of", "image_of"]
 
@@ -29,8 +30,7 @@ THEME: dict[str, Any] = CANVAS_THEMES["light"]
 DPI = 96  # of a screen: a pixel of the drawing is a pixel of the figure
 SCALE = 2.0
 TITLE, LINE = 34, 15
-TURN = (0.7, 0.45)  # yaw and pitch (rad) in which clouds are first seen
-MISSING = (134 / 255, 141 / 255, 152 / 255, 40 / 255)
+MISSING = to_rgba(THEME["neutral"], 40 / 255)
 
 
 def image_of(
@@ -63,15 +63,15 @@ def figure_of(drawings: Sequence[Drawing], *, title: str, caption: str, link: st
     width : px
     """
     below = [*textwrap.wrap(caption, max(int(width / 6.2), 20)), *textwrap.wrap(link, max(int(width / 5.6), 20))]
-    heights = [_height(drawing, width) for drawing in drawings]
+    heights = [height_of(drawing, width) for drawing in drawings]
     height = TITLE + sum(heights) + LINE * len(below) + 14
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=THEME["ground"])
     FigureCanvasAgg(figure)
     _write(figure, title, 12, height - 12, height, size=14, weight="bold", colour=THEME["text"])
     top = float(TITLE)
     for drawing, taken in zip(drawings, heights, strict=True):
-        for panel, box in zip(drawing.panels, _boxes(drawing, width), strict=True):
-            _panel(figure, panel, (box[0], top + box[1], box[2], box[3]), width, height)
+        for panel, box in zip(drawing.panels, boxes_of(drawing, width), strict=True):
+            _panel(figure, panel, (box[0], top + box[1], box[2], box[3]), (width, height), drawing.turn)
         top += taken
     for i, line in enumerate(below):
         _write(figure, line, 12, height - top - 6 - LINE * i, height, size=11, colour=THEME["muted"])
@@ -85,38 +85,19 @@ def _write(figure: Figure, words: str, x: float, y: float, height: float, **styl
     figure.text(across, y / height, words, fontsize=size, color=colour, va="top", parse_math=False, **style)
 
 
-def _fitting(drawing: Drawing, width: float) -> int:
-    least = max(drawing.least_column, 1)
-    return max(1, min(len(drawing.columns), math.floor(width / least)))
-
-
-def _height(drawing: Drawing, width: float) -> float:
-    return float(sum(drawing.rows)) * math.ceil(len(drawing.columns) / _fitting(drawing, width))
-
-
-def _boxes(drawing: Drawing, width: float) -> list[tuple[float, float, float, float]]:
-    """Left, top, width and height of each panel's frame (px), as ``layout`` in ``panels.js`` has them."""
-    fitting, rows, columns = _fitting(drawing, width), list(drawing.rows), list(drawing.columns)
-    total = sum(columns[:fitting])
-    found = []
-    for panel in drawing.panels:
-        first = panel.column // fitting * fitting
-        left = sum(columns[first : panel.column]) / total * width
-        top = panel.column // fitting * sum(rows) + sum(rows[: panel.row])
-        wide = sum(columns[panel.column : panel.column + min(panel.span, fitting)]) / total * width
-        above, right, below, before = panel.margins
-        tall = rows[panel.row] - above - below
-        found.append((left + before, top + above, max(wide - before - right, 10), max(tall, 10)))
-    return found
-
-
-def _panel(figure: Figure, panel: Panel, box: tuple[float, float, float, float], width: float, height: float) -> None:
-    left, top, wide, tall = box
+def _panel(
+    figure: Figure,
+    panel: Panel,
+    box: tuple[float, float, float, float],
+    page: tuple[float, float],
+    turn: tuple[float, float],
+) -> None:
+    (left, top, wide, tall), (width, height) = box, page
     axes = figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height), facecolor="none")
     x, y = (panel.x.low, panel.x.high), (panel.y.low, panel.y.high)
     if panel.equal:
         unit = max(abs(x[1] - x[0]) / wide, abs(y[1] - y[0]) / tall) or 1.0
-        x, y = _grown(x, unit * wide), _grown(y, unit * tall)
+        x, y = grown(x, unit * wide), grown(y, unit * tall)
     axes.set_xlim(*x) if x[0] != x[1] else axes.set_xlim(x[0] - 0.5, x[0] + 0.5)
     axes.set_ylim(*y) if y[0] != y[1] else axes.set_ylim(y[0] - 0.5, y[0] + 0.5)
     axes.set_autoscale_on(False)
@@ -130,12 +111,8 @@ def _panel(figure: Figure, panel: Panel, box: tuple[float, float, float, float],
     if panel.title:
         axes.set_title(panel.title, loc="left", fontsize=9.4, fontweight="bold", color=THEME["text"], parse_math=False)
     for order, layer in enumerate(panel.layers):
-        LAYERS[layer.kind](axes, layer, {"alpha": layer.style.get("alpha", 1), "zorder": 2 + 0.01 * order})
-
-
-def _grown(ends: tuple[float, float], length: float) -> tuple[float, float]:
-    middle = (ends[0] + ends[1]) / 2
-    return middle - length / 2, middle + length / 2
+        style = {"alpha": layer.style.get("alpha"), "zorder": 2 + 0.01 * order}
+        LAYERS[layer.kind](axes, _turned(layer, turn) if "xyz" in layer.arrays else layer, style)
 
 
 def _side(axes: Axes, side: Literal["x", "y"], axis: Axis, pixels: float, apart: float, *, shown: bool) -> None:
@@ -154,9 +131,12 @@ def _labels(side: str, shown: bool) -> dict[str, bool]:
 
 
 def _colour(key: Any) -> Any:
-    """A colour by its name in the theme, by its number in the palette, or as it is."""
+    """A colour by its name in the theme, by its number in the palette, by a scale and the place on it, or as it is."""
     if isinstance(key, int):
         return THEME["palette"][key % len(THEME["palette"])]
+    name, _, at = key.partition("@") if isinstance(key, str) else ("", "", "")
+    if at:
+        return to_hex(_scale(name)(float(at)))
     named = THEME.get(key, key)
     parts = re.fullmatch(r"rgba?\(([^)]*)\)", named) if isinstance(named, str) else None
     if parts is None:
@@ -175,12 +155,17 @@ def _colours(layer: Layer) -> Any:
         return _colour(layer.style.get("colour", "activation"))
     values = layer.arrays["values"].astype(int)
     if layer.style.get("scale") == "categories":
-        table = np.array([to_rgba(colour) for colour in THEME["palette"]])[values % len(THEME["palette"])]
-    else:
-        table = _scale(layer.style["scale"])(values)
-    none = (values == 255) & (layer.style.get("scale") == "categories" or bool(layer.style.get("missing")))
-    table[none] = to_rgba(THEME["neutral"])
+        return _categories(layer)[values]
+    table = _scale(layer.style["scale"])(values)
+    table[(values == 255) & bool(layer.style.get("missing"))] = to_rgba(THEME["neutral"])
     return table
+
+
+def _categories(layer: Layer) -> NDArray[np.float64]:
+    """(256, 4) colour of each category, as ``palette`` in ``panels.js`` has them."""
+    keys = [*layer.style.get("colours", ())]
+    keys += [*range(len(keys), 255), "neutral"][: 256 - len(keys)]
+    return np.array([to_rgba(_colour(key)) for key in keys])
 
 
 def _line(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
@@ -209,14 +194,16 @@ def _band(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
 
 def _bars(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
     left, right, top = (layer.arrays[name] for name in ("left", "right", "top"))
-    axes.bar(left, top, width=right - left, align="edge", color=_colours(layer), linewidth=0, **style)
+    bottom = layer.arrays.get("bottom", np.zeros_like(top))
+    height, width = top - bottom, right - left
+    axes.bar(left, height, width=width, bottom=bottom, align="edge", color=_colours(layer), linewidth=0, **style)
 
 
 def _image(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
     values = layer.arrays["image"].reshape(layer.style["shape"])
     missing = bool(layer.style.get("missing"))
     if layer.style.get("scale") == "categories":
-        colours = np.array([to_rgba(colour) for colour in THEME["palette"]])[values % len(THEME["palette"])]
+        colours = _categories(layer)[values]
     else:
         colours = _scale(layer.style.get("scale", "ink"))(values / (254 if missing else 255))
     if missing:
@@ -242,23 +229,29 @@ def _plain(colours: Any) -> Any:
     return [colours] if isinstance(colours, str) else colours
 
 
-def _turned(layer: Layer) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Flat places of points in space, and how far each is, as ``rotation`` in ``panels.js`` turns them."""
+def _turned(layer: Layer, turn: tuple[float, float]) -> Layer:
+    """Points in space where they are seen on the page, as ``rotation`` in ``panels.js`` turns them.
+
+    Parameters
+    ----------
+    turn : yaw and pitch (rad)
+    """
     x, y, z = np.reshape(layer.arrays["xyz"], (-1, 3)).T
-    (cy, sy), (cp, sp) = ((math.cos(angle), math.sin(angle)) for angle in TURN)
+    (cy, sy), (cp, sp) = ((math.cos(angle), math.sin(angle)) for angle in turn)
     across, deep = cy * x + sy * y, cy * y - sy * x
-    return across, cp * z + sp * deep, cp * deep - sp * z
+    places = {"x": across, "y": cp * z + sp * deep, "depth": cp * deep - sp * z}
+    return Layer(layer.kind, {**layer.arrays, **places}, **layer.style)
 
 
 def _cloud(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
-    x, y, depth = _turned(layer)
-    radius = (layer.arrays["size"] if "size" in layer.arrays else layer.style.get("size", 3)) * (1 - 0.25 * depth)
-    _scatter(axes, layer, x, y, radius, "none", style)
+    near = 1 - 0.25 * layer.arrays["depth"]
+    radius = (layer.arrays["size"] if "size" in layer.arrays else layer.style.get("size", 3)) * near
+    _scatter(axes, layer, layer.arrays["x"], layer.arrays["y"], radius, "none", style)
 
 
 def _path3(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
-    x, y, _ = _turned(layer)
-    axes.plot(x, y, color=_colour(layer.style["colour"]), linewidth=0.75 * layer.style.get("width", 1), **style)
+    drawn = {"color": _colour(layer.style["colour"]), "linewidth": 0.75 * layer.style.get("width", 1), **style}
+    axes.plot(layer.arrays["x"], layer.arrays["y"], **drawn)
 
 
 def _shape(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
@@ -343,20 +336,29 @@ def _words(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
 
 
 def _legend(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
-    keys = [Rectangle((0, 0), 1, 1, color=_colour(colour)) for colour in layer.style["colours"]]
-    names = [str(name).replace("$", r"\$") for name in layer.style["names"]]
-    axes.legend(
-        keys,
-        names,
-        loc="lower left",
-        ncols=max(len(names), 1),
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0.2,
-        handlelength=0.9,
-        handleheight=0.9,
-        columnspacing=1.2,
-    )
+    wide, tall = axes.bbox.width, axes.bbox.height
+    said: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 9, "va": "center", "parse_math": False}
+    if title := layer.style.get("title"):
+        axes.text(0, 1 - 8 / tall, title, color=THEME["muted"], **said)
+    for name, colour, (at, line) in zip(
+        layer.style["names"], layer.style["colours"], legend_flow(layer, wide)[0], strict=True
+    ):
+        middle = 1 - (8 + LEGEND_LINE * line) / tall
+        patch = (at / wide, middle - 5 / tall), 11 / wide, 10 / tall
+        axes.add_patch(Rectangle(*patch, color=_colour(colour), transform=axes.transAxes, clip_on=False))
+        axes.text((at + 16) / wide, middle, str(name), color=THEME["muted"], **said)
+
+
+def _key(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
+    wide = axes.bbox.width
+    inset = axes.inset_axes((1 + KEY_GAP / wide, 0, KEY_WIDTH / wide, 1))
+    ends = (0, 1, layer.style["bottom"], layer.style["top"])
+    inset.imshow(np.linspace(1, 0, 128)[:, None], cmap=_scale(layer.style["scale"]), aspect="auto", extent=ends)
+    inset.xaxis.set_visible(False)
+    inset.yaxis.tick_right()
+    inset.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    inset.tick_params(length=0, labelsize=8.6, labelcolor=THEME["muted"])
+    inset.spines[:].set_visible(False)
 
 
 def _stripes(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:
@@ -390,5 +392,6 @@ LAYERS: dict[str, Callable[[Axes, Layer, dict[str, Any]], None]] = {
     "arrows": _arrows,
     "words": _words,
     "legend": _legend,
+    "key": _key,
     "stripes": _stripes,
 }

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.errors import NLDiscoError
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
+from nldisco_explorer.histograms import decades
 
 __all__ = ["Marks", "NotTranslated", "translated"]
 
@@ -92,7 +93,7 @@ def _axis(figure: Plot, side: str, layers: Sequence[Layer]) -> Axis:
     if places.factors:
         ticks = tuple((i + 0.5, str(name)) for i, name in enumerate(places.factors))
     elif places.log:
-        ticks = _decades(low, high)
+        ticks = decades(low, high)
     elif drawn is not None and isinstance(drawn.ticker, FixedTicker):
         names = drawn.major_label_overrides
         ticks = tuple((float(at), str(names.get(at, names.get(str(at), f"{at:g}")))) for at in drawn.ticker.ticks)
@@ -108,14 +109,6 @@ def _reach(layers: Sequence[Layer], side: str) -> tuple[float, float]:
     values += [np.asarray(layer.style["extent"][at]) for layer in layers if layer.kind == "image"]
     values += [np.asarray(layer.style[side], dtype=np.float64) for layer in layers if layer.kind == "words"]
     return around(np.concatenate(values) if values else np.empty(0), share=0.1)
-
-
-def _decades(low: float, high: float) -> tuple[tuple[float, str], ...]:
-    """Powers of ten between two logarithms, with what lies between them where there are few."""
-    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-    steps = (1,) if high - low > 2 else (1, 3) if high - low > 1 else (1, 2, 3, 4, 5, 6, 7, 8)
-    values = [step * 10.0**power for power in powers for step in steps]
-    return tuple((float(np.log10(value)), f"{value:g}") for value in values if low <= np.log10(value) <= high)
 
 
 class Places:
@@ -203,7 +196,9 @@ def _lines(marks: Marks) -> Iterator[Layer]:
 
 
 def _multi_lines(marks: Marks) -> Iterator[Layer]:
-    for x, y, colour in zip(marks.column("xs"), marks.column("ys"), marks.column("line_color"), strict=True):
+    """A layer for each line, which may have any number of points."""
+    xs, ys = (marks.data[marks.field(name)] for name in ("xs", "ys"))
+    for x, y, colour in zip(xs, ys, marks.column("line_color"), strict=True):
         yield _stroked(marks, marks.x.of(np.asarray(x)), marks.y.of(np.asarray(y)), colour)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from nldisco_core.binned import Covariate
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.categories import colour_keys, colour_numbers
+from nldisco_explorer.drawing.legend import legend_panel
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import listed, number, share
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.wording import listed, number, share
 
 __all__ = ["ActivationHistogram", "ActivationTrace", "ContributingUnits", "envelope"]
 
@@ -25,6 +28,8 @@ MOST_BINS = 6000
 
 N_STEPS = 40
 LEAST_COUNT = 0.7
+MOST_NAMED = 12
+LETTER = 6.4  # width of a letter of a tick (px)
 TILE_HEIGHT = 300
 
 
@@ -65,8 +70,9 @@ class _UnitsTile(CanvasTile):
         regions = reads.units["region"]
         self._order = regions.sort_values(kind="stable").index.to_numpy()
         self._regions = list(dict.fromkeys(regions.iloc[self._order]))
-        number_of = {region: i for i, region in enumerate(self._regions)}
-        self._colours = regions.iloc[self._order].map(number_of).to_numpy(np.uint8)
+        numbers = colour_numbers(regions.value_counts()[self._regions])
+        self._keys = colour_keys(numbers)
+        self._colours = regions.iloc[self._order].map(dict(zip(self._regions, numbers, strict=True))).to_numpy(np.uint8)
         self._labels = [f"{unit} {region}" for unit, region in reads.units.iloc[self._order].itertuples(index=False)]
 
     def show(self, selection: Selection) -> None:
@@ -107,9 +113,7 @@ class _UnitsTile(CanvasTile):
             row=2,
             margins=(8, 14, 42, 58),
         )
-        names = Layer("legend", names=self._regions, colours=list(range(len(self._regions))))
-        flat = Axis(low=0, high=1, shown=False)
-        legend = Panel(x=flat, y=flat, layers=(names,), margins=(2, 14, 2, 58), grid=False, frame=False)
+        names = Layer("legend", names=self._regions, colours=self._keys)
         units, top = self._reads.units, np.argsort(-np.abs(np.nan_to_num(weight)), kind="stable")[:3]
         named = (f"{units['id'][i]} ({units['region'][i]}, {number(float(weight[i]), 2)})" for i in top)
         which = "the" if step == 1 else f"every {step}th of the"
@@ -117,8 +121,8 @@ class _UnitsTile(CanvasTile):
             f"Bars: {what}. Largest: {listed(named)}. Dots: mean z of each unit over {which} {len(active.rows)} active "
             "bins, with the standard error over visits."
         )
-        panels = (legend, drawn, when_active) if len(self._regions) > 1 else (drawn, when_active)
-        self.draw(Drawing(panels=panels, summary=said, rows=(22 if len(self._regions) > 1 else 0, 130, 148)))
+        panels = (legend_panel(names), drawn, when_active) if len(self._regions) > 1 else (drawn, when_active)
+        self.draw(Drawing(panels=panels, summary=said, rows=(None, 130, 148)))
 
     def _ticks(self) -> tuple[tuple[float, str], ...]:
         if len(self._order) <= 24:
@@ -272,8 +276,11 @@ class _TraceTile(CanvasTile):
         time = Axis(low=start_s, high=stop_s, link="time", hover="time (s)", shown=False)
         variable = self._variable(selection)
         panels = [self._strip(times, trace[rows], (start_s, stop_s)), self._trace(trace, inside, time)]
+        left = 58.0
         if variable is not None:
-            panels.append(self._behaviour(self._reads.covariate(variable), inside, time))
+            covariate = self._reads.covariate(variable)
+            left = _room_of(_named(covariate))
+            panels.append(self._behaviour(covariate, inside, time))
         n_active = int(np.count_nonzero(trace[inside]))
         where = f"Session {counts.sessions[session].session_id}, " if len(counts.sessions) > 1 else ""
         said = (
@@ -284,7 +291,7 @@ class _TraceTile(CanvasTile):
         least = min(2.0, last_s - first_s)
         self.draw(
             Drawing(
-                panels=tuple(panels),
+                panels=tuple(replace(each, margins=(*each.margins[:3], left)) for each in panels),
                 summary=said,
                 rows=(52, 118, 150 if variable is not None else 34),
                 limits={"time": (first_s, last_s, least)},
@@ -332,8 +339,8 @@ class _TraceTile(CanvasTile):
             low, high, ticks = -180.0, 180.0, tuple((float(at), f"{at}") for at in (-180, -90, 0, 90, 180))
         else:
             low, high = around(covariate.values)
-        if covariate.kind == "discrete" and covariate.categories and len(covariate.categories) <= 12:
-            ticks = tuple((float(code), label) for code, label in enumerate(covariate.categories))
+        if covariate.kind == "discrete" and covariate.categories:
+            ticks = tuple((float(code), label) for code, label in enumerate(_named(covariate)))
         name = covariate.name.replace("_", " ")
         layers = tuple(
             Layer("points", {"x": x, "y": y}, colour=colour, size=1.5)
@@ -370,6 +377,17 @@ class _TraceTile(CanvasTile):
     def _rows(self, session: int) -> slice:
         offsets = self._reads.run.counts.row_offsets
         return slice(int(offsets[session]), int(offsets[session + 1]))
+
+
+def _named(covariate: Covariate) -> tuple[str, ...]:
+    """Labels that are written beside an axis: those of a discrete variable that has few."""
+    labels = covariate.categories or ()
+    return labels if covariate.kind == "discrete" and len(labels) <= MOST_NAMED else ()
+
+
+def _room_of(labels: Sequence[str]) -> float:
+    """Room left of a frame (px) for its ticks and, left of them, what the axis is called."""
+    return float(np.clip(LETTER * max(map(len, labels), default=0) + 34, 58, 190))
 
 
 def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,9 +10,9 @@ import panel as pn
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.evidence import Evidence, evidence, latent_name, unit_called
-from nldisco_explorer.figures import number, share
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
+from nldisco_explorer.wording import number, share
 
 __all__ = ["LatentCard"]
 

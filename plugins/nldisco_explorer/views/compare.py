@@ -14,17 +14,17 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 from scipy import sparse
 
-from nldisco_core.runs import Run
+from nldisco_core.runs import Run, title_of
 from nldisco_core.selection import Selection
 from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Drawing, Panel
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import number
 from nldisco_explorer.pair_panels import COLOURS, ranking_panel, tuning_panels
 from nldisco_explorer.pairing import Pairing, Side, pairing
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import TABLE_CSS
 from nldisco_explorer.timeline import TIME, session_times
+from nldisco_explorer.wording import number
 
 __all__ = ["Matches"]
 
@@ -116,7 +116,7 @@ class _CompareTile(CanvasTile):
                 if name != selection.model
             },
             **{f"instance {i} of this model": f"instance:{i}" for i in range(n_instances) if i != selection.instance},
-            **{f"run {name}": name for name in runs if name != self._reads.run.name},
+            **{f"run {title_of(name)}": name for name in runs if name != self._reads.run.name},
         }
 
     def _chosen(self, value: str | None) -> None:
@@ -187,15 +187,17 @@ class _CompareTile(CanvasTile):
         panels = [ranking_panel(found, selection.latent)]
         rows: tuple[float, ...] = (TOP_ROW,)
         limits: dict[str, tuple[float, float, float]] = {}
+        said = ""
         if pair is not None and len(found.rows):
             matrix = self._pair_matrix(selection, found, other, pair[0])
-            panels += tuning_panels(self._reads, selection, matrix, int(pair[0]), found)
+            tuning, said = tuning_panels(self._reads, selection, matrix, int(pair[0]), found)
+            panels += tuning
             traces, limits = self._traces(selection, matrix, int(pair[0]), found)
             panels += traces
             rows = (TOP_ROW, TRACE_ROW, LAST_ROW)
         return Drawing(
             panels=tuple(panels),
-            summary=self._summary(selection, found, pair),
+            summary=f"{self._summary(selection, found, pair)} {said}".rstrip(),
             rows=rows,
             columns=(1, 1),
             least_column=300,

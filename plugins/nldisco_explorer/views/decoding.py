@@ -11,14 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS
+from nldisco_core.colours import of_series
 from nldisco_core.mapping import MapperResult
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.tuning import one_per_channel
+from nldisco_explorer.drawing.legend import series_legend
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import PALETTE, number
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.wording import number
 
 __all__ = ["DecodingByNumber", "DecodingOfLatents"]
 
@@ -34,7 +36,7 @@ class DecodingByNumber:
 
     title: ClassVar[str] = "Decoding from few latents"
     page: ClassVar[str] = "overview"
-    needs: ClassVar[frozenset[str]] = frozenset({"mapping"})
+    needs: ClassVar[frozenset[str]] = frozenset({"decoding mapping"})
 
     def build(self, run: Run) -> CanvasTile:
         """A new tile."""
@@ -46,7 +48,7 @@ class DecodingOfLatents:
 
     title: ClassVar[str] = "Position against direction, latent by latent"
     page: ClassVar[str] = "overview"
-    needs: ClassVar[frozenset[str]] = frozenset({"mapping", "position", "circular"})
+    needs: ClassVar[frozenset[str]] = frozenset({"decoding mapping", "position", "circular"})
 
     def build(self, run: Run) -> CanvasTile:
         """A new tile."""
@@ -126,8 +128,8 @@ class _NumberTile(CanvasTile):
 def _number_drawing(variable: str, curves: dict[str, _Curve]) -> Drawing:
     """A line per model over the logarithm of the number; dashed, with a band, that of random subsets."""
     layers: list[Layer] = []
-    for colour, (model, curve) in enumerate(curves.items()):
-        layers.extend(_curve_layers(model, curve, colour % len(PALETTE)))
+    for index, (model, curve) in enumerate(curves.items()):
+        layers.extend(_curve_layers(model, curve, of_series(index)))
     first = next(iter(curves.values()))
     most = max(float(curve.n[-1]) for curve in curves.values())
     drawn = [curve.score for curve in curves.values()] + [
@@ -154,7 +156,7 @@ def _band(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
     return mean - sd, mean + sd
 
 
-def _curve_layers(model: str, curve: _Curve, colour: int) -> list[Layer]:
+def _curve_layers(model: str, curve: _Curve, colour: str) -> list[Layer]:
     name, own = _called(model), model == "model"
     layers = []
     if curve.dropped is not None:
@@ -234,7 +236,7 @@ def _of_instance(result: MapperResult, variable: str, selection: Selection) -> F
 def _scatter(direction: str, position: str, scores: dict[str, tuple[Floats, Floats]]) -> Drawing:
     """A point per latent that varies, those of the model on top."""
     layers, said = [], []
-    for colour, (model, (x, y)) in enumerate(scores.items()):
+    for index, (model, (x, y)) in enumerate(scores.items()):
         name, own = _called(model), model == "model"
         latents = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
         labels = [
@@ -242,7 +244,7 @@ def _scatter(direction: str, position: str, scores: dict[str, tuple[Floats, Floa
             for latent in latents
         ]
         arrays = {"x": x[latents], "y": y[latents], "latent": latents}
-        style = {"colour": colour % len(PALETTE), "size": 4.5 if own else 3, "edge": True, "labels": labels}
+        style = {"colour": of_series(index), "size": 4.5 if own else 3, "edge": True, "labels": labels}
         layers.append(Layer("points", arrays, name=name, **style))
         said.append(f"{name}: {len(latents)} points, at best {_best(x, latents)} and {_best(y, latents)}.")
     (x_low, x_high), (y_low, y_high) = (
@@ -270,9 +272,6 @@ def _best(scores: Floats, latents: NDArray[np.int64]) -> str:
 
 
 def _below_legend(panel: Panel, models: Iterable[str], summary: str) -> Drawing:
-    """A panel below the names of the models in the order of their colours, three of them in a line."""
-    names = list(map(_called, models))
-    flat = Axis(low=0, high=1, shown=False)
-    legend = Layer("legend", names=names, colours=[i % len(PALETTE) for i in range(len(names))])
-    header = Panel(x=flat, y=flat, layers=(legend,), margins=(2, 8, 2, 12), grid=False, frame=False)
-    return Drawing(panels=(header, panel), summary=summary, rows=(10 + 18 * -(-len(names) // 3), HEIGHT))
+    """A panel below the names of the models in the order of their colours."""
+    legend = series_legend(list(map(_called, models)), left=panel.margins[3])
+    return Drawing(panels=(legend, panel), summary=summary, rows=(None, HEIGHT))

@@ -1,32 +1,39 @@
-"""The tile of many latents at once: curves or maps of those that rank highest, or of those caught by the lasso."""
+"""The tile of many latents at once: small plots of those that rank highest, or of those caught by the lasso."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import panel_material_ui as pmui
 from numpy.typing import NDArray
 
+from nldisco_core.binned import Covariate
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.tuning import Conditions, TuningCurves, condition_means
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import number
 from nldisco_explorer.perievent import spoken
+from nldisco_explorer.polar import angles_of, arrow, between, circle, direction_of, outline
 from nldisco_explorer.ranking import ranked
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.value_axis import value_axis
+from nldisco_explorer.visited import visited_part
+from nldisco_explorer.wording import number
 
 __all__ = ["Gallery", "gallery_curves"]
 
 STEP = 24
-CURVE, MAP = 104, 132
+CURVE, SQUARE = 104, 132
+REACH, CORNER = 1.12, (1.1, -0.98)
+"""Half the side of a polar plot, and the corner where its degrees stand, in radii of the outer circle."""
 
 
 class Gallery:
-    """View: small curves or maps of many latents over the selected variable."""
+    """View: small polar plots, curves, bars or maps of many latents over the selected variable."""
 
     title: ClassVar[str] = "Gallery"
     page: ClassVar[str] = "map"
@@ -89,7 +96,7 @@ class _GalleryTile(CanvasTile):
             self.say("No latent to show.")
             return
         curves = gallery_curves(reads, selection, variable, latents, signs)
-        self.draw(_drawing(selection, curves, latents, signs, n_all))
+        self.draw(_drawing(selection, reads.covariate(variable), curves, latents, signs, n_all))
 
 
 def _drawable(reads: Readings, wanted: str | None) -> str | None:
@@ -124,91 +131,115 @@ def gallery_curves(
 
 
 def _drawing(
-    selection: Selection, curves: TuningCurves, latents: NDArray[np.int64], signs: NDArray[np.int64], n_all: int
+    selection: Selection,
+    covariate: Covariate,
+    curves: TuningCurves,
+    latents: NDArray[np.int64],
+    signs: NDArray[np.int64],
+    n_all: int,
 ) -> Drawing:
     chosen = curves.conditions
-    is_map = chosen.kind == "position" and len(chosen.edges) == 2
     panels = []
     for column, (latent, sign, mean) in enumerate(zip(latents.tolist(), signs.tolist(), curves.mean, strict=True)):
         top = float(np.nanmax(mean)) if np.isfinite(mean).any() else 0.0
         half = {1: " +", -1: " −"}.get(sign, "")
         title = f"{latent}{half}  {number(top, 2)}"
-        layers = _map(chosen, mean, top) if is_map else _curve(chosen, mean, top)
         if latent == selection.latent and sign in (0, selection.sign):
             title = f"▸ {title}"
-        panels.append(_small(f"{latent}:{sign}", title, column, chosen, layers, top, is_map=is_map))
-    unit = "map over" if is_map else "mean activation against"
+        small = _small(covariate, chosen, mean, top)
+        panels.append(replace(small, id=f"{latent}:{sign}", title=title, column=column))
     return Drawing(
         panels=tuple(panels),
-        summary=f"{len(latents)} of {n_all} latents in the order of the table: {unit} {spoken(chosen.variable)}, "
+        summary=f"{len(latents)} of {n_all} latents in the order of the table: {_said(chosen)}, "
         f"split {selection.split}, each to its own largest mean, which stands beside its number. Click one.",
-        rows=(MAP if is_map else CURVE,),
+        rows=(SQUARE if chosen.kind == "circular" or _is_map(chosen) else CURVE,),
         columns=(1,) * max(len(panels), 8),
         least_column=112,
     )
 
 
-def _curve(chosen: Conditions, mean: NDArray[np.float64], top: float) -> tuple[Layer, ...]:
-    if chosen.kind == "discrete":
-        at = np.arange(len(mean))
-        return (
-            Layer(
-                "bars",
-                {"left": at - 0.4, "right": at + 0.4, "top": mean},
-                colour="activation",
-                name="mean",
-                labels=list(chosen.labels),
-            ),
-        )
-    return (
-        Layer("area", {"x": chosen.centres, "y": mean}, colour="activation", alpha=0.3),
-        Layer("line", {"x": chosen.centres, "y": mean}, colour="activation", width=1.5, name="mean"),
+def _said(chosen: Conditions) -> str:
+    name = spoken(chosen.variable)
+    if chosen.kind == "circular":
+        return f"polar plots over {name}, with the mean direction (orange, as long as the resultant) and its degrees"
+    if _is_map(chosen):
+        return f"map over {name}"
+    along = " in equal steps of quantiles" if chosen.edges and value_axis(chosen).is_by_quantile else ""
+    return f"mean activation against {name}{along}"
+
+
+def _is_map(chosen: Conditions) -> bool:
+    return chosen.kind == "position" and len(chosen.edges) == 2
+
+
+def _small(covariate: Covariate, chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
+    """A polar plot of angles, a map of places, bars of labels, a line of numbers; without ticks."""
+    if chosen.kind == "circular":
+        return _polar(angles_of(chosen, covariate), mean, top)
+    if _is_map(chosen):
+        return _map(chosen, mean, top)
+    return _bars(chosen, mean, top) if chosen.kind == "discrete" else _line(chosen, mean, top)
+
+
+def _polar(angles: NDArray[np.float64], mean: NDArray[np.float64], top: float) -> Panel:
+    radius = mean / (top or 1.0)
+    around = outline(angles, radius, mean)
+    layers = [
+        Layer("line", circle(1.0), colour="grid", width=1),
+        Layer("patch", between(angles, np.zeros(len(angles)), radius), colour="activation", alpha=0.3),
+        Layer("line", around, colour="activation", width=1.5),
+    ]
+    if top > 0:
+        towards = f"{np.rad2deg(direction_of(mean, angles)[0]):.0f}°"
+        layers.append(arrow(mean, angles, colour="behaviour", width=2.5))
+        layers.append(Layer("words", x=[CORNER[0]], y=[CORNER[1]], text=[towards], align="right"))
+    return _frame((-REACH, REACH), (-REACH, REACH), *layers, equal=True, frame=False)
+
+
+def _bars(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
+    at = np.arange(len(mean))
+    bars = {"left": at - 0.4, "right": at + 0.4, "top": mean}
+    layer = Layer("bars", bars, colour="activation", name="mean", labels=list(chosen.labels))
+    return _frame((-0.6, chosen.n_conditions - 0.4), (0.0, 1.08 * (top or 1.0)), layer)
+
+
+def _line(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
+    along = value_axis(chosen)
+    points = {"x": along.centres, "y": mean}
+    layers = (
+        Layer("area", points, colour="activation", alpha=0.3),
+        Layer("line", points, colour="activation", width=1.5, name="mean"),
     )
+    ends = (float(along.edges[0]), float(along.edges[-1]))
+    hover = "" if along.is_by_quantile else chosen.variable
+    return _frame(ends, (0.0, 1.08 * (top or 1.0)), *layers, hover=hover)
 
 
-def _map(chosen: Conditions, mean: NDArray[np.float64], top: float) -> tuple[Layer, ...]:
-    grid = mean.reshape(chosen.grid).T[::-1]
-    xs, ys = chosen.edges
-    extent = [float(xs[0]), float(xs[-1]), float(ys[0]), float(ys[-1])]
+def _map(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
+    part, (xs, ys) = visited_part(mean.reshape(chosen.grid), chosen.edges)
+    grid = part.T[::-1]
+    (left, right), (bottom, above) = ((float(edges[0]), float(edges[-1])) for edges in (xs, ys))
     image = {"image": bytes_of(grid, 0.0, top)}
-    return (
-        Layer(
-            "image",
-            image,
-            shape=list(grid.shape),
-            extent=extent,
-            scale="sequence",
-            missing=True,
-            bottom=0.0,
-            top=top,
-            name="mean",
-        ),
-    )
+    style = {"scale": "sequence", "missing": True, "bottom": 0.0, "top": top, "name": "mean"}
+    layer = Layer("image", image, shape=list(grid.shape), extent=[left, right, bottom, above], **style)
+    return replace(_frame((left, right), (bottom, above), layer, equal=True), hug=True)
 
 
-def _small(
-    name: str, title: str, column: int, chosen: Conditions, layers: tuple[Layer, ...], top: float, *, is_map: bool
+def _frame(
+    x: tuple[float, float],
+    y: tuple[float, float],
+    *layers: Layer,
+    equal: bool = False,
+    frame: bool = True,
+    hover: str = "",
 ) -> Panel:
-    if is_map:
-        (x_low, x_high), (y_low, y_high) = ((float(edges[0]), float(edges[-1])) for edges in chosen.edges)
-    elif chosen.kind == "discrete":
-        (x_low, x_high), (y_low, y_high) = (-0.6, chosen.n_conditions - 0.4), (0.0, 1.08 * (top or 1.0))
-    else:
-        (x_low, x_high), (y_low, y_high) = (
-            (float(chosen.centres[0]), float(chosen.centres[-1])),
-            (0.0, 1.08 * (top or 1.0)),
-        )
     return Panel(
-        id=name,
-        title=title,
-        column=column,
-        x=Axis(
-            low=x_low, high=x_high, shown=False, hover="" if is_map or chosen.kind == "discrete" else chosen.variable
-        ),
-        y=Axis(low=y_low, high=y_high, shown=False),
+        x=Axis(low=x[0], high=x[1], shown=False, hover=hover),
+        y=Axis(low=y[0], high=y[1], shown=False),
         layers=layers,
         margins=(22, 8, 6, 6),
-        equal=is_map,
+        equal=equal,
+        frame=frame,
         grid=False,
         click=True,
     )

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.categories import NONE, category_legend, colour_numbers, few_coloured
 from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import number, share
 from nldisco_explorer.latent_map import (
     HAS_UMAP,
     METHODS,
@@ -27,12 +27,12 @@ from nldisco_explorer.latent_map import (
 )
 from nldisco_explorer.perievent import spoken
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.wording import number, share
 
 __all__ = ["MapOfLatents"]
 
 HEIGHT, LEGEND = 560, 42
 SMALLEST, LARGEST = 2.4, 9.0
-MOST_LABELS = 8
 
 
 class MapOfLatents:
@@ -159,18 +159,14 @@ def _colours(score: Scores) -> tuple[NDArray[np.uint8], dict[str, Any], Panel]:
     """Bytes of the points' colours, how they are read, and the legend."""
     flat = Axis(low=0, high=1, shown=False)
     if score.labels:
-        values = np.where(np.isnan(score.values), 255, np.nan_to_num(score.values)).astype(np.uint8)
-        names = [
-            *score.labels[:MOST_LABELS],
-            *(["others repeat these colours"] if len(score.labels) > MOST_LABELS else []),
-        ]
-        colours: list[Any] = [*range(min(len(score.labels), MOST_LABELS)), "neutral"]
-        layer = Layer("legend", names=names, colours=colours[: len(names)])
+        codes = np.where(np.isnan(score.values), -1, np.nan_to_num(score.values)).astype(np.int64)
+        numbers = colour_numbers(np.bincount(codes[codes >= 0], minlength=len(score.labels)))
+        values, layer = np.append(numbers, NONE)[codes], category_legend(score.labels, numbers)
         style: dict[str, Any] = {"scale": "categories"}
     else:
         low, high = _reach(score.values)
-        values, style = bytes_of(score.values, low, high), {"scale": "sequence", "missing": True}
-        layer = Layer("ramp", scale="sequence", low=number(low), high=number(high), name=score.name)
+        values, style = bytes_of(score.values, low, high), {"scale": "visible", "missing": True}
+        layer = Layer("ramp", scale="visible", low=number(low), high=number(high), name=score.name)
     return values, style, Panel(x=flat, y=flat, layers=(layer,), margins=(2, 14, 4, 62), grid=False, frame=False)
 
 
@@ -200,6 +196,7 @@ def _summary(
         f"{scored} have a {score.name}, others are grey.",
         "Larger points are active more often.",
         f"{int(caught.sum())} caught by the lasso fill the table." if selection.lasso is not None else "",
+        few_coloured(score.name, len(score.labels or ()), "most frequent"),
         "Click a point to select its latent, draw round some to fill the table.",
     ]
     if method != "PCA":

@@ -8,15 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nldisco_core.binned import Covariate
+from nldisco_core.colours import PALETTE
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.categories import category_legend, colour_numbers, label_strength
+from nldisco_explorer.drawing.legend import legend_panel
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number
 from nldisco_explorer.perievent import spoken
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.timeline import CHANNELS, session_times
+from nldisco_explorer.wording import number
 
 __all__ = ["ExampleMoments", "moments_at"]
 
@@ -24,6 +28,7 @@ QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)
 HALF_BINS = 40
 LEAST_HALF_S = 1.0
 ACTIVATION_ROW, BEHAVIOUR_ROW = 120, 112
+LEFT = 44
 
 
 def moments_at(
@@ -78,6 +83,7 @@ class _MomentsTile(CanvasTile):
         variable = selection.variable if selection.variable in names else next(iter(names), None)
         panels: list[Panel] = []
         self._windows = []
+        colours, legend = (None, None) if variable is None else _colours(reads.covariate(variable), trace)
         for column, row in enumerate(at):
             index = int(counts.session_of_bin[row])
             time, session = session_times(reads, index), counts.sessions[index]
@@ -90,14 +96,16 @@ class _MomentsTile(CanvasTile):
             title = f"{number(float(trace[row]), 2)} at {number(middle, 5)} s"
             panels.append(_activation(since, trace[rows], float(trace.max()), title, column, variable is None))
             if variable is not None:
-                panels.append(_behaviour(reads, variable, rows, since, column))
+                panels.append(_behaviour(reads, variable, rows, since, column, colours))
+        if legend is not None:
+            panels.append(legend_panel(legend, row=2, span=len(at), left=LEFT))
         self.draw(
             Drawing(
                 panels=tuple(panels),
                 summary=f"{len(at)} moments of {latent_name(selection).lower()}, from the strongest to quantile "
                 f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {spoken(variable)}'}. "
                 "Click one to see it in the session.",
-                rows=(ACTIVATION_ROW, BEHAVIOUR_ROW) if variable is not None else (ACTIVATION_ROW + 30,),
+                rows=(ACTIVATION_ROW, BEHAVIOUR_ROW, None) if variable is not None else (ACTIVATION_ROW + 30,),
                 columns=(1,) * len(at),
                 least_column=150,
             )
@@ -122,12 +130,29 @@ def _activation(since: NDArray[Any], values: NDArray[Any], top: float, title: st
             Layer("area", {"x": since, "y": values}, colour="activation", alpha=0.35, step=True),
             Layer("line", {"x": since, "y": values}, colour="activation", width=1.4, step=True, name="activation"),
         ),
-        margins=(24, 8, 6, 44),
+        margins=(24, 8, 6, LEFT),
         click=True,
     )
 
 
-def _behaviour(reads: Readings, variable: str, rows: NDArray[np.int64], since: NDArray[Any], column: int) -> Panel:
+def _colours(covariate: Covariate, trace: NDArray[Any]) -> tuple[NDArray[np.uint8] | None, Layer | None]:
+    """Number in the palette of each label of a discrete variable, and the legend of them; None of all others."""
+    if covariate.kind != "discrete" or covariate.categories is None:
+        return None, None
+    n_labels = len(covariate.categories)
+    is_many = n_labels > len(PALETTE)
+    numbers = colour_numbers(label_strength(covariate.values[:, 0], trace, n_labels) if is_many else np.ones(n_labels))
+    return numbers, category_legend(covariate.categories, numbers)
+
+
+def _behaviour(
+    reads: Readings,
+    variable: str,
+    rows: NDArray[np.int64],
+    since: NDArray[Any],
+    column: int,
+    colours: NDArray[np.uint8] | None,
+) -> Panel:
     covariate = reads.covariate(variable)
     values = covariate.values[rows]
     ticks: tuple[tuple[float, str], ...] | None = None
@@ -135,9 +160,8 @@ def _behaviour(reads: Readings, variable: str, rows: NDArray[np.int64], since: N
         values = ((values / (covariate.period or 1.0) + 0.5) % 1 - 0.5) * 360
         low, high, ticks = -190.0, 190.0, tuple((float(d), f"{d}°".replace("-", "−")) for d in (-180, 0, 180))
     elif covariate.kind == "discrete":
-        labels = covariate.categories or ()
         low, high = -0.5, max(float(np.nanmax(covariate.values)), 0.0) + 0.5
-        ticks = tuple((float(i), label) for i, label in enumerate(labels)) if 0 < len(labels) <= 8 else None
+        ticks = () if covariate.categories else None  # the legend names them
     else:
         low, high = around(covariate.values)
     kind = "line" if covariate.kind in ("linear", "position") else "points"
@@ -152,6 +176,12 @@ def _behaviour(reads: Readings, variable: str, rows: NDArray[np.int64], since: N
         )
         for each, channel, colour in zip(values.T, covariate.channels, CHANNELS, strict=False)
     ]
+    if colours is not None and covariate.categories is not None:
+        known = np.flatnonzero(~np.isnan(values[:, 0]))
+        codes = values[known, 0].astype(np.int64)
+        at = {"x": since[known], "y": codes, "values": colours[codes]}
+        labels = [covariate.categories[code] for code in codes]
+        layers = [Layer("points", at, scale="categories", size=2.2, labels=labels, name=variable)]
     return Panel(
         id=str(column),
         row=1,
@@ -159,7 +189,7 @@ def _behaviour(reads: Readings, variable: str, rows: NDArray[np.int64], since: N
         x=_time(since, shown=True, label="s from the moment"),
         y=Axis(low=low, high=high, shown=column == 0, ticks=ticks),
         layers=(Layer("rules", x=[0], colour="neutral", dash=[3, 3]), *layers),
-        margins=(4, 8, 38, 44),
+        margins=(4, 8, 38, LEFT),
         click=True,
     )
 

@@ -9,14 +9,15 @@ import pandas as pd
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_core.tuning import Conditions
-from nldisco_explorer.curves import MARGINS, curve_panel, ticks_of
-from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
+from nldisco_explorer.curves import curve_panel
+from nldisco_explorer.drawing.payload import Drawing
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.score_panels import score_panel
+from nldisco_explorer.value_axis import value_axis
 from nldisco_explorer.views.activity import MOST_BINS, mean_and_error
+from nldisco_explorer.wording import number
 
 __all__ = ["LatentAndUnits"]
 
@@ -62,12 +63,14 @@ class _UnitsTile(CanvasTile):
             panels.append(curve_panel(covariate, chosen, curve, label=label, colour="behaviour", column=column))
         scores = self._scores(selection, name)
         if len(scores):
-            panels.append(_score_panel(scores, chosen))
+            panels.append(score_panel(scores, covariate))
         said = (
             f"{latent_name(selection)} over {name.replace('_', ' ')}. Units whose mean z is largest and smallest when "
             f"it is active: {reads.units['id'][top]} ({number(float(z[top]), 2)}) and {reads.units['id'][bottom]} "
             f"({number(float(z[bottom]), 2)}). Pale bands and lines: 95 % interval over blocks of time."
         )
+        if covariate.kind == "linear":
+            said = f"{said} {value_axis(chosen).said}".rstrip()
         if len(scores):
             best = scores["selectivity"].idxmax() if scores["selectivity"].notna().any() else scores.index[0]
             said += (
@@ -91,37 +94,3 @@ class _UnitsTile(CanvasTile):
                 if len(rows) and "selectivity" in rows and rows["selectivity"].notna().any():
                     return rows
         return pd.DataFrame()
-
-
-def _score_panel(scores: pd.DataFrame, chosen: Conditions) -> Panel:
-    """Selectivity of each value as a bar, with its interval where the mapper has one, and coverage as a dot."""
-    labels = scores["condition"].astype(str).tolist()
-    place = np.arange(len(labels), dtype=np.float64)
-    selectivity, coverage = (scores[name].to_numpy(np.float64, na_value=np.nan) for name in ("selectivity", "coverage"))
-    layers = [
-        Layer(
-            "bars",
-            {"left": place - 0.38, "right": place + 0.38, "top": np.nan_to_num(selectivity)},
-            colour="activation",
-            alpha=0.85,
-            labels=labels,
-            name="selectivity",
-        )
-    ]
-    if {"selectivity_low", "selectivity_high"} <= set(scores):
-        low, high = (scores[f"selectivity_{end}"].to_numpy(np.float64, na_value=np.nan) for end in ("low", "high"))
-        ends = np.stack([low, high, np.full(len(low), np.nan)], axis=1)
-        layers.append(Layer("line", {"x": np.repeat(place, 3), "y": ends.ravel()}, colour="text", width=1))
-    layers.append(Layer("points", {"x": place, "y": coverage}, colour="behaviour", size=2.2 if len(place) > 40 else 3))
-    return Panel(
-        x=Axis(
-            low=-0.6,
-            high=len(labels) - 0.4,
-            label=chosen.variable.replace("_", " "),
-            ticks=ticks_of(labels),
-        ),
-        y=Axis(low=0.0, high=1.02, label="selectivity"),
-        layers=tuple(layers),
-        column=3,
-        margins=MARGINS,
-    )

@@ -1,4 +1,4 @@
-"""Tiles of the Overview page: model, data, quality beside controls, what it shows, densities and training curves."""
+"""Tiles of the Overview page: model, data, quality beside controls, densities and training curves."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, Range1d
 
 from nldisco_core.binned import SPLITS
-from nldisco_core.ledger import standing
+from nldisco_core.colours import of_series
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.summary import Findings, comparison, printable
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
+from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import MIN_ACTIVE_BINS, OFTEN
-from nldisco_explorer.figures import ACTIVATION, PALETTE, FigureTile, listed, number, plain_figure, share
+from nldisco_explorer.histograms import MARGINS, counts_axis, histogram_panel, log_axis
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import CARD_CSS
+from nldisco_explorer.wording import listed, number, share
 
 __all__ = [
     "Comparison",
@@ -29,9 +31,10 @@ __all__ = [
     "ModelCard",
     "Quality",
     "TrainingCurves",
-    "Verdict",
     "WrittenTile",
 ]
+
+DENSITY_ROW, CURVES_ROW = 260, 230
 
 QUALITY = {
     "r2": "R²",
@@ -142,34 +145,6 @@ class DataCard:
         return WrittenTile(_rows(facts))
 
 
-class Verdict:
-    """View: the standing of the test split, and what this run shows and does not, as the pipeline wrote it down."""
-
-    title: ClassVar[str] = "What this run shows, and what it does not"
-    page: ClassVar[str] = "overview"
-    needs: ClassVar[frozenset[str]] = frozenset()
-    wide: ClassVar[bool] = True
-
-    def build(self, run: Run) -> WrittenTile:
-        """A new tile."""
-        sentences = list(run.about.get("verdict", []))
-        if not run.controls:
-            sentences.append(
-                "This run has no controls, so nothing here says that the model did better than a simpler one."
-            )
-        content = f'<p class="standing">{html.escape(standing(run))}</p>'
-        content += (
-            f'<div class="verdict">{_list(sentences)}</div>' if sentences else "<p>This run holds no verdict.</p>"
-        )
-        if notes := list(run.about.get("notes", [])):
-            content += f"<details><summary>Notes of the models ({len(notes)})</summary>{_list(notes)}</details>"
-        return WrittenTile(content)
-
-
-def _list(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(sentence)}</li>' for sentence in sentences)}</ul>"
-
-
 class Quality:
     """View: reconstruction of held-out bins by the model and by each control, mean and range over instances."""
 
@@ -248,50 +223,38 @@ class DensityHistogram:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _DensityTile(readings(run))
 
 
-class _DensityTile(FigureTile):
+class _DensityTile(CanvasTile):
     def __init__(self, reads: Readings) -> None:
+        super().__init__()
         self._reads = reads
-        self.drawn = plain_figure(
-            height=260,
-            x_axis_type="log",
-            x_range=Range1d(1e-5, 1.2),
-            x_label="share of bins in which a latent is active",
-            y_label="latents",
-        )
-        self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="density-histogram")
-        self.drawn.quad(
-            left="left",
-            right="right",
-            top="top",
-            bottom=0,
-            source=self.source,
-            fill_color=ACTIVATION,
-            fill_alpha=0.8,
-            line_color=None,
-        )
-        super().__init__(self.drawn)
 
     def show(self, selection: Selection) -> None:
         """Draw the densities of the selected model, all instances together."""
         density = self._reads.density(selection.model)
         n_rows = max(int(self._reads.defined(selection.model).sum()), 1)
-        alive = density[density > 0]
         edges = np.geomspace(0.5 / n_rows, 1.0, 41)
-        top, _ = np.histogram(alive, bins=edges)
-        self.source.data = {"left": edges[:-1], "right": edges[1:], "top": top}
-        self.drawn.x_range.start = float(edges[0])
-        self.drawn.y_range.end = 1.1 * float(max(top.max(), 1))
-        rare = int(((density > 0) & (density * n_rows < MIN_ACTIVE_BINS)).sum())
-        self.say(
-            f"{selection.model}, all instances: {density.size} latents, {int((density == 0).sum())} dead,",
-            f"{rare} active in fewer than {MIN_ACTIVE_BINS} bins,",
-            f"{int((density > OFTEN).sum())} dense (active in over half the time).",
+        n_latents, _ = np.histogram(density[density > 0], bins=edges)
+        panel = histogram_panel(
+            np.log10(edges),
+            n_latents,
+            x=log_axis(float(edges[0]), 1.2, "share of bins in which a latent is active"),
+            y=counts_axis(n_latents, "latents"),
+            colour="activation",
+            alpha=0.85,
+            name="latents",
         )
+        rare = int(((density > 0) & (density * n_rows < MIN_ACTIVE_BINS)).sum())
+        said = (
+            f"{selection.model}, all instances: {density.size} latents, {int((density == 0).sum())} dead, "
+            f"{rare} active in fewer than {MIN_ACTIVE_BINS} bins, "
+            f"{int((density > OFTEN).sum())} dense (active in over half the time)."
+        )
+        self.draw(Drawing(panels=(panel,), rows=(DENSITY_ROW,), summary=said))
 
 
 class TrainingCurves:
@@ -301,24 +264,18 @@ class TrainingCurves:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset({"history"})
 
-    def build(self, run: Run) -> _CurvesTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _CurvesTile(run.history)
 
 
-class _CurvesTile(FigureTile):
+class _CurvesTile(CanvasTile):
     def __init__(self, history: pd.DataFrame) -> None:
         self._history = history
         names = list(dict.fromkeys(history["name"]))
-        self.drawn = plain_figure(
-            height=230, x_label="step", y_label=" ", x_range=Range1d(0, float(history["step"].max()) or 1.0)
-        )
-        self.source = ColumnDataSource({"x": [], "y": [], "colour": []}, name="training-curves")
-        self.drawn.multi_line("x", "y", source=self.source, line_color="colour", line_width=1.8)
-        super().__init__(self.drawn)
-        self._quantity = pmui.Select(label="quantity", options=names, size="small", width=220, margin=(0, 0, 4, 0))
+        self._quantity = pmui.Select(label="quantity", options=names, size="small", width=220, margin=0)
         self._quantity.param.watch(lambda event: self._draw(event.new), "value")
-        self.panel.insert(0, self._quantity)
+        super().__init__(self._quantity)
         self._draw(names[0])
 
     def show(self, selection: Selection) -> None:
@@ -327,16 +284,25 @@ class _CurvesTile(FigureTile):
     def _draw(self, name: str) -> None:
         rows = self._history[self._history["name"] == name].sort_values("step")
         curves = [group for _, group in rows.groupby("instance", dropna=False)]
-        self.source.data = {
-            "x": [curve["step"].to_numpy() for curve in curves],
-            "y": [curve["value"].to_numpy() for curve in curves],
-            "colour": [PALETTE[i % len(PALETTE)] for i in range(len(curves))],
-        }
-        low, high = float(rows["value"].min()), float(rows["value"].max())
-        pad = 0.06 * (high - low or 1.0)
-        self.drawn.y_range.update(start=low - pad, end=high + pad)
-        last = rows.groupby("instance", dropna=False)["value"].last()
-        self.say(
-            f"{name}: a line per instance ({len(curves)}),",
-            f"ending at {number(float(last.min()))} to {number(float(last.max()))}.",
+        layers = tuple(
+            Layer(
+                "line",
+                {"x": curve["step"], "y": curve["value"]},
+                colour=of_series(index),
+                name=name if curve["instance"].isna().all() else f"instance {int(curve['instance'].iloc[0])}",
+            )
+            for index, curve in enumerate(curves)
         )
+        low, high = around(rows["value"].to_numpy(np.float64))
+        last = rows.groupby("instance", dropna=False)["value"].last()
+        panel = Panel(
+            x=Axis(low=0.0, high=float(self._history["step"].max()) or 1.0, label="step", hover="step"),
+            y=Axis(low=low, high=high, label=name.replace("_", " ")),
+            layers=layers,
+            margins=MARGINS,
+        )
+        said = (
+            f"{name}: a line per instance ({len(curves)}), "
+            f"ending at {number(float(last.min()))} to {number(float(last.max()))}."
+        )
+        self.draw(Drawing(panels=(panel,), rows=(CURVES_ROW,), summary=said))

@@ -9,15 +9,18 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import panel_material_ui as pmui
-from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker
 from numpy.typing import NDArray
 
 from nldisco_core.binned import Binned, Covariate
+from nldisco_core.colours import ACTIVATION
 from nldisco_core.runs import Run
-from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, FigureTile, listed, number, plain_figure, share
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
+from nldisco_explorer.drawing.tile import CanvasTile
+from nldisco_explorer.histograms import MARGINS, counts_axis, histogram_panel
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.views.overview import WrittenTile
 from nldisco_explorer.views.recording import StillTile, histogram_edges, spread
+from nldisco_explorer.wording import listed, number, share
 
 __all__ = ["Behaviour", "Trials"]
 
@@ -27,6 +30,7 @@ MOST_BARS = 200
 """Distinct values of other columns that are drawn."""
 
 _MOST_SAMPLES = 200_000  # of a variable that its histogram is made of
+ROW = 260
 _N_BARS, _BAR, _HEIGHT = 30, 5, 30
 _LEFT = 'style="text-align: left; width: 60%"'
 
@@ -38,7 +42,7 @@ class Trials:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset({"trials"})
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _TrialTile(readings(run))
 
@@ -49,48 +53,53 @@ class _TrialTile(StillTile):
         self._columns = {name: column for name, column in _trial_columns(data) if column.notna().any()}
         self._n_trials = sum(len(session.trials) for session in data.sessions if session.trials is not None)
         self._n_used = sum(1 for _ in data.by_trial())
-        self.drawn = plain_figure(height=260, x_label=" ", y_label="trials")
-        self.drawn.xgrid.visible = False
-        self.source = ColumnDataSource({name: [] for name in ("left", "right", "top")}, name="trials")
-        self.drawn.quad(
-            left="left", right="right", bottom=0, top="top", source=self.source, fill_color=BEHAVIOUR, line_color=None
-        )
-        super().__init__(self.drawn)
         names = list(self._columns)
-        self._picker = pmui.Select(label="of each trial", options=names, size="small", width=260, margin=(0, 0, 4, 0))
+        self._picker = pmui.Select(label="of each trial", options=names, size="small", width=260, margin=0)
         self._picker.param.watch(lambda event: self._draw(event.new), "value")
-        self.panel.insert(0, self._picker)
+        super().__init__(self._picker)
         self._draw(names[0])
 
     def _draw(self, name: str) -> None:
         values = self._columns[name].dropna()
-        axis = self.drawn.xaxis[0]
         most = MOST_CONDITIONS if pd.api.types.is_float_dtype(values) else MOST_BARS
-        if pd.api.types.is_numeric_dtype(values) and values.nunique() > most:
-            edges = histogram_edges(values.to_numpy(np.float64), n_bins=30)
-            n_trials = np.histogram(values, bins=edges)[0]
-            axis.ticker, axis.major_label_overrides = BasicTicker(), {}
-            said = f"{name}: {spread(values.to_numpy(np.float64))}."
-        else:
-            found = values.value_counts().sort_index()
-            drawn = found.iloc[:MOST_BARS]
-            n_trials, labels = drawn.to_numpy(), [str(label) for label in drawn.index]
-            edges = np.arange(len(drawn) + 1, dtype=np.float64) - 0.5
-            every = max(-(-sum(map(len, labels)) // 60), 1)  # labels that are longer than the axis are thinned out
-            axis.ticker = FixedTicker(ticks=list(range(0, len(labels), every)))
-            axis.major_label_overrides = dict(enumerate(labels))
-            said = f"{name}: {values.nunique()} values, of {found.min()} to {found.max()} trials each."
-            said += f" The first {MOST_BARS} are drawn." if len(found) > MOST_BARS else ""
-        axis.axis_label = name
-        self.source.data = {"left": edges[:-1], "right": edges[1:] - 0.08 * np.diff(edges), "top": n_trials}
-        self.drawn.x_range.update(start=float(edges[0]), end=float(edges[-1]))
-        self.drawn.y_range.end = 1.08 * max(float(n_trials.max(initial=0)), 1.0)
+        is_spread = pd.api.types.is_numeric_dtype(values) and values.nunique() > most
+        panel, told = (_by_value if is_spread else _by_label)(name, values)
         missing = len(self._columns[name]) - len(values)
-        self.say(
+        said = [
             f"{self._n_trials} trials, {self._n_used} of them with bins.",
-            said,
+            told,
             f"{missing} trials without one." if missing else "",
-        )
+        ]
+        self.draw(Drawing(panels=(panel,), rows=(ROW,), summary=" ".join(filter(None, said))))
+
+
+def _by_value(name: str, values: pd.Series) -> tuple[Panel, str]:
+    """Trials in thirty bins of a number."""
+    numbers = values.to_numpy(np.float64)
+    edges = histogram_edges(numbers, n_bins=30)
+    n_trials = np.histogram(numbers, bins=edges)[0]
+    x = Axis(low=float(edges[0]), high=float(edges[-1]), label=name, hover=name)
+    panel = histogram_panel(edges, n_trials, x=x, y=counts_axis(n_trials, "trials"), colour="behaviour", name="trials")
+    return panel, f"{name}: {spread(numbers)}."
+
+
+def _by_label(name: str, values: pd.Series) -> tuple[Panel, str]:
+    """Trials of each value, the first of them where there are many."""
+    found = values.value_counts().sort_index()
+    drawn = found.iloc[:MOST_BARS]
+    n_trials, labels = drawn.to_numpy(), [str(label) for label in drawn.index]
+    place = np.arange(len(drawn), dtype=np.float64)
+    every = max(-(-sum(map(len, labels)) // 60), 1)  # labels that are longer than the axis are thinned out
+    ticks = tuple((float(at), labels[at]) for at in range(0, len(labels), every))
+    bars = {"left": place - 0.46, "right": place + 0.46, "top": n_trials}
+    panel = Panel(
+        x=Axis(low=-0.5, high=len(drawn) - 0.5, label=name, ticks=ticks),
+        y=counts_axis(n_trials, "trials"),
+        layers=(Layer("bars", bars, colour="behaviour", name="trials", labels=labels),),
+        margins=MARGINS,
+    )
+    said = f"{name}: {values.nunique()} values, of {found.min()} to {found.max()} trials each."
+    return panel, said + (f" The first {MOST_BARS} are drawn." if len(found) > MOST_BARS else "")
 
 
 def _trial_columns(data: Binned) -> Iterator[tuple[str, pd.Series]]:

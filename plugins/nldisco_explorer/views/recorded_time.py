@@ -9,22 +9,25 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS, Binned, BinnedSession
+from nldisco_core.colours import ACTIVATION, BEHAVIOUR, NEUTRAL, PALETTE
 from nldisco_core.runs import Run
-from nldisco_explorer.figures import ACTIVATION, BEHAVIOUR, NEUTRAL, PALETTE, FigureTile, number, plain_figure, share
+from nldisco_explorer.drawing.legend import series_legend
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel
+from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.views.overview import WrittenTile
-from nldisco_explorer.views.recording import StillTile, legend_above
+from nldisco_explorer.views.recording import StillTile
+from nldisco_explorer.wording import number, share
 
 __all__ = ["RecordedTime", "RecordingWarnings"]
 
 COLUMNS = 1000
 """Columns that a session's time is drawn in."""
 
-_SPLIT_COLOURS = (ACTIVATION, PALETTE[2], BEHAVIOUR)
+_COLOURS = {0: ACTIVATION, 1: PALETTE[2], 2: BEHAVIOUR, -1: NEUTRAL}  # by the code of a split
 
 Floats = NDArray[np.float64]
 
@@ -37,52 +40,49 @@ class RecordedTime:
     needs: ClassVar[frozenset[str]] = frozenset()
     wide: ClassVar[bool] = True
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _TimeTile(readings(run))
 
 
 class _TimeTile(StillTile):
     def __init__(self, reads: Readings) -> None:
+        super().__init__()
         data = reads.run.counts
         length_s = max(float(s.start_ns[-1] - s.start_ns[0]) * 1e-9 + data.bin_s for s in data.sessions)
         n_sessions = len(data.sessions)
-        drawn = plain_figure(
-            height=80 + 26 * n_sessions,
-            x_range=Range1d(0, length_s),
-            y_range=Range1d(n_sessions, 0),
-            x_label="time from the first bin (s)",
-        )
-        drawn.ygrid.visible = False
-        drawn.yaxis.ticker = FixedTicker(ticks=[row + 0.5 for row in range(n_sessions)])
-        drawn.yaxis.major_label_overrides = {row + 0.5: f"{row + 1}" for row in range(n_sessions)}
-        drawn.yaxis.axis_label = "session"
         spans = pd.DataFrame(
             [(row, *span) for row, session in enumerate(data.sessions) for span in _spans(session, data.bin_ns)],
             columns=["row", "left", "right", "split", "low", "high"],
         )
-        for code, name in (*enumerate(SPLITS), (-1, "no split")):
-            own = spans[spans["split"] == code]
-            if len(own):
-                bars = {
-                    "left": own["left"],
-                    "right": own["right"],
-                    "top": own["row"] + 0.15 + 0.7 * own["low"],
-                    "bottom": own["row"] + 0.15 + 0.7 * own["high"],
-                }
-                drawn.quad(
-                    left="left",
-                    right="right",
-                    top="top",
-                    bottom="bottom",
-                    source=ColumnDataSource(bars, name=name),
-                    fill_color=NEUTRAL if code < 0 else _SPLIT_COLOURS[code],
-                    line_color=None,
-                    legend_label=name,
-                )
-        legend_above(drawn, shown=len(spans) > 0)
-        super().__init__(drawn)
-        self.say(*(_time_in_words(session, data.bin_ns) for session in data.sessions[:4]))
+        kinds = [
+            (code, name) for code, name in (*enumerate(SPLITS), (-1, "no split")) if (spans["split"] == code).any()
+        ]
+        panel = Panel(
+            x=Axis(low=0.0, high=length_s, label="time from the first bin (s)"),
+            y=Axis(low=n_sessions, high=0.0, label="session", ticks=_numbered(n_sessions)),
+            layers=tuple(_stretches(spans[spans["split"] == code], name, _COLOURS[code]) for code, name in kinds),
+            row=1,
+            margins=(6, 14, 42, 58),
+        )
+        legend = series_legend([name for _, name in kinds], [_COLOURS[code] for code, _ in kinds])
+        said = " ".join(_time_in_words(session, data.bin_ns) for session in data.sessions[:4])
+        self.draw(Drawing(panels=(legend, panel), rows=(None, 56 + 26 * n_sessions), summary=said))
+
+
+def _numbered(n_sessions: int) -> tuple[tuple[float, str], ...]:
+    """A tick in the middle of each session's row."""
+    return tuple((row + 0.5, str(row + 1)) for row in range(n_sessions))
+
+
+def _stretches(own: pd.DataFrame, name: str, colour: str) -> Layer:
+    """Stretches of one split, each in its session's row."""
+    top, bottom = (own["row"] + 0.15 + 0.7 * own[end] for end in ("low", "high"))
+    bars = {"left": own["left"], "right": own["right"], "top": top, "bottom": bottom}
+    tips = [
+        f"{name}, {number(low, 4)} to {number(high, 4)} s" for low, high in zip(own["left"], own["right"], strict=True)
+    ]
+    return Layer("bars", bars, colour=colour, name=name, tips=tips)
 
 
 def _spans(session: BinnedSession, bin_ns: int) -> Iterator[tuple[float, float, int, float, float]]:

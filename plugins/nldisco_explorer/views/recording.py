@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
-from bokeh.palettes import Cividis256
 from numpy.typing import NDArray
 
 from nldisco_core.binned import Binned
+from nldisco_core.colours import of_series
 from nldisco_core.histograms import active_shares, count_histogram, unit_activity
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_explorer.figures import (
-    ACTIVATION,
-    PALETTE,
-    FigureTile,
-    listed,
-    number,
-    plain_figure,
-    share,
-)
+from nldisco_explorer.drawing.legend import series_legend
+from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
+from nldisco_explorer.drawing.tile import CanvasTile
+from nldisco_explorer.histograms import MARGINS, counts_axis, decades, histogram_panel, log_axis
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.wording import listed, number, share
 
-__all__ = ["ActivityExamples", "CountHistogram", "StillTile", "UnitRates", "histogram_edges", "legend_above", "spread"]
+__all__ = ["ActivityExamples", "CountHistogram", "StillTile", "UnitRates", "histogram_edges", "spread"]
+
+HEIGHT, ENTRIES_ROW, NONZERO_ROW, EXAMPLE_ROW = 260, 200, 150, 290
+WIDE_MARGINS = (8.0, 14.0, 44.0, 72.0)  # room for shares as small as 0.0001
+MOST_NAMES = 8  # regions that are named beside their colours
 
 SHOWN_BINS, SHOWN_UNITS = 240, 300
 """Bins and units of an example of the activity."""
@@ -58,17 +58,13 @@ class UnitRates:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _UnitTile(readings(run))
 
 
-class StillTile(FigureTile):
-    """A figure that speaks of the recording and not of a selection."""
-
-    def say(self, *sentences: str) -> None:
-        """Set the text summary; sentences that have nothing to say are empty."""
-        super().say(*filter(None, sentences))
+class StillTile(CanvasTile):
+    """A drawing that speaks of the recording and not of a selection."""
 
     def show(self, selection: Selection) -> None:
         """Nothing: the recording is the same for every selection."""
@@ -78,42 +74,42 @@ class _UnitTile(StillTile):
     """Stacked histogram over regions: of rates on a logarithmic axis, of mean activity where it is continuous."""
 
     def __init__(self, reads: Readings) -> None:
+        super().__init__()
         units, spiking = _units(reads), reads.run.counts.activity_kind != "continuous"
         mean = units["mean"].to_numpy()
         drawn_units = units[np.isfinite(mean) & (mean > 0)] if spiking else units[np.isfinite(mean)]
         edges = histogram_edges(drawn_units["mean"].to_numpy(), logarithmic=spiking, n_bins=24)
-        drawn = plain_figure(
-            height=260,
-            x_axis_type="log" if spiking else "auto",
-            x_range=Range1d(float(edges[0]), float(edges[-1])),
-            x_label="mean rate (spikes/s)" if spiking else "mean activity",
-            y_label="units",
-        )
-        below = np.zeros(len(edges) - 1)
         regions = units["region"].value_counts()
-        for index, region in enumerate(regions.index):
-            n_units = np.histogram(drawn_units["mean"][drawn_units["region"] == region], bins=edges)[0]
-            source = ColumnDataSource(
-                {"left": edges[:-1], "right": edges[1:], "bottom": below, "top": below + n_units},
-                name=f"units-of-{region}",
-            )
-            colour = PALETTE[index % len(PALETTE)]
-            drawn.quad(
-                left="left", right="right", bottom="bottom", top="top", source=source, fill_color=colour,
-                line_color=None, legend_label=f"{region} ({regions[region]})",
-            )  # fmt: skip
-            below = below + n_units
-        drawn.y_range.end = 1.08 * max(float(below.max(initial=0)), 1.0)
-        legend_above(drawn, shown=len(regions) <= 6)
-        super().__init__(drawn)
-        silent = int((mean == 0).sum()) if spiking else 0
-        known = mean[np.isfinite(mean)]
-        self.say(
+        counts = {
+            str(region): np.histogram(drawn_units["mean"][drawn_units["region"] == region], bins=edges)[0]
+            for region in regions.index
+        }
+        names = [f"{region} ({n})" for region, n in regions.items()]
+        panel = _stacked(edges, counts, spiking=spiking)
+        panels = (series_legend(names), replace(panel, row=1)) if len(names) <= MOST_NAMES else (panel,)
+        rows = (None, HEIGHT) if len(names) <= MOST_NAMES else (HEIGHT,)
+        silent, known = int((mean == 0).sum()) if spiking else 0, mean[np.isfinite(mean)]
+        said = [
             f"{len(units)} units: {listed((f'{n} {region}' for region, n in regions.items()), 8)}.",
             f"{'Rates' if spiking else 'Means'} {spread(known)}{' spikes/s' if spiking else ''}.",
             f"{silent} silent in all bins." if silent else "",
             f"{int((~np.isfinite(mean)).sum())} never observed." if len(known) < len(mean) else "",
-        )
+        ]
+        self.draw(Drawing(panels=panels, rows=rows, summary=" ".join(filter(None, said))))
+
+
+def _stacked(edges: Floats, counts: Mapping[str, NDArray[np.int64]], *, spiking: bool) -> Panel:
+    """Bars of each region on top of those before."""
+    places = np.log10(edges) if spiking else edges
+    layers, below = [], np.zeros(len(edges) - 1)
+    for index, (region, n_units) in enumerate(counts.items()):
+        bars = {"left": places[:-1], "right": places[1:], "bottom": below, "top": below + n_units}
+        layers.append(Layer("bars", bars, colour=of_series(index), name=region))
+        below = below + n_units
+    label = "mean rate (spikes/s)" if spiking else "mean activity"
+    ends = float(edges[0]), float(edges[-1])
+    x = log_axis(*ends, label) if spiking else Axis(low=ends[0], high=ends[1], label=label)
+    return Panel(x=x, y=counts_axis(below, "units"), layers=tuple(layers), margins=MARGINS)
 
 
 class CountHistogram:
@@ -123,7 +119,7 @@ class CountHistogram:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _CountTile(readings(run))
 
@@ -132,51 +128,52 @@ class _CountTile(StillTile):
     """Bins and units by count, on a logarithmic axis; below it, units by their share of non-zero bins."""
 
     def __init__(self, reads: Readings) -> None:
+        super().__init__()
         data, kind = reads.run.counts, reads.run.counts.activity_kind
         left, right, n_entries = _entries_by_count(reads) if kind == "counts" else _entries_by_value(data)
-        shares = n_entries / max(n_entries.sum(), 1)
-        lowest = float(shares[shares > 0].min(initial=1.0)) / 2
-        entries = plain_figure(
-            height=200,
-            y_axis_type="log",
-            x_range=Range1d(float(left[0]), float(right[-1])),
-            y_range=Range1d(lowest, 1.4),
-            x_label=f"spikes in a bin of {1000 * data.bin_s:g} ms" if kind == "counts" else f"activity ({kind})",
-            y_label="share of entries",
-        )
-        source = ColumnDataSource(
-            {"left": left, "right": right, "top": np.where(shares > 0, shares, lowest)}, name="count-histogram"
-        )
-        entries.quad(
-            left="left", right="right", bottom=lowest, top="top", source=source, fill_color=ACTIVATION, line_color=None
-        )
+        entries = _entries_panel(left, right, n_entries / max(n_entries.sum(), 1), kind, data.bin_s)
         if kind == "continuous":
-            super().__init__(entries)
-            self.say(f"Continuous activity from {number(float(left[0]))} to {number(float(right[-1]))}.")
+            said = f"Continuous activity from {number(float(left[0]))} to {number(float(right[-1]))}."
+            self.draw(Drawing(panels=(entries,), rows=(ENTRIES_ROW,), summary=said))
             return
         nonzero = _units(reads)["nonzero_share"].dropna().to_numpy()
-        super().__init__(entries, _nonzero_figure(nonzero))
         stated = reads.run.about.get("active_shares") or active_shares(data)
-        self.say(
-            f"{share(stated['entries'])} of all entries (one unit in one bin) are not zero;",
-            f"any unit is active in {share(stated['bins'])} of the bins.",
-            f"Units are active in {spread(100 * nonzero)} % of their bins.",
-            f"Most in one bin: {int(right[-1] - 0.5)}." if kind == "counts" else "",
+        said = (
+            f"{share(stated['entries'])} of all entries (one unit in one bin) are not zero; "
+            f"any unit is active in {share(stated['bins'])} of the bins. "
+            f"Units are active in {spread(100 * nonzero)} % of their bins."
         )
+        said += f" Most in one bin: {int(right[-1] - 0.5)}." if kind == "counts" else ""
+        panels = (entries, _nonzero_panel(nonzero))
+        self.draw(Drawing(panels=panels, rows=(ENTRIES_ROW, NONZERO_ROW), summary=said))
 
 
-def _nonzero_figure(nonzero: Floats) -> Any:
+def _entries_panel(left: Floats, right: Floats, shares: Floats, kind: str, bin_s: float) -> Panel:
+    """Shares of entries by what they hold, as far above the smallest of them as their logarithms are."""
+    lowest = float(np.log10(shares[shares > 0].min(initial=1.0) / 2))
+    with np.errstate(divide="ignore"):
+        above = np.where(shares > 0, np.log10(shares) - lowest, 0.0)
+    ticks = tuple((at - lowest, words) for at, words in decades(lowest, np.log10(1.4)))
+    label = f"spikes in a bin of {1000 * bin_s:g} ms" if kind == "counts" else f"activity ({kind})"
+    told = [
+        f"{number(float(middle))}: {share(float(each))} of entries"
+        for middle, each in zip((left + right) / 2, shares, strict=True)
+    ]
+    bars = {"left": left, "right": right, "top": above, "share": shares}
+    return Panel(
+        x=Axis(low=float(left[0]), high=float(right[-1]), label=label),
+        y=Axis(low=0.0, high=float(np.log10(1.4)) - lowest, label="share of entries", ticks=ticks),
+        layers=(Layer("bars", bars, colour="activation", tips=told),),
+        margins=WIDE_MARGINS,
+    )
+
+
+def _nonzero_panel(nonzero: Floats) -> Panel:
     edges = np.linspace(0.0, 1.0, 26)
     n_units = np.histogram(nonzero, bins=edges)[0]
-    drawn = plain_figure(
-        height=150,
-        x_label="share of a unit's bins that are not zero",
-        y_label="units",
-        y_range=Range1d(0, 1.08 * max(int(n_units.max()), 1)),
-    )
-    source = ColumnDataSource({"left": edges[:-1], "right": edges[1:], "top": n_units}, name="nonzero-shares")
-    drawn.quad(left="left", right="right", bottom=0, top="top", source=source, fill_color=PALETTE[2], line_color=None)
-    return drawn
+    x = Axis(low=0.0, high=1.0, label="share of a unit's bins that are not zero")
+    drawn = histogram_panel(edges, n_units, x=x, y=counts_axis(n_units, "units"), row=1, colour=2, name="units")
+    return replace(drawn, margins=WIDE_MARGINS)
 
 
 def _entries_by_count(reads: Readings) -> tuple[Floats, Floats, NDArray[np.int64]]:
@@ -203,7 +200,7 @@ class ActivityExamples:
     page: ClassVar[str] = "overview"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def build(self, run: Run) -> FigureTile:
+    def build(self, run: Run) -> CanvasTile:
         """A new tile."""
         return _ExampleTile(readings(run))
 
@@ -215,23 +212,13 @@ class _ExampleTile(StillTile):
         units = _units(reads).iloc[: self._session.n_units]
         order = units.sort_values(["region", "mean"], ascending=[True, False], kind="stable").index.to_numpy()
         self._order = order[:: max(-(-len(order) // SHOWN_UNITS), 1)]
+        shown = reads.units.iloc[self._order] if self._data.shares_units else self._session.units.iloc[self._order]
+        self._names = [f"unit {each}" for each in shown["id"].astype(str)]
         self._n_shown = min(SHOWN_BINS, self._session.n_bins)
-        self._mapper = LinearColorMapper(palette=Cividis256, low=0, high=1)
-        self.drawn = plain_figure(
-            height=290,
-            x_range=Range1d(0, self._n_shown * self._data.bin_s),
-            y_range=Range1d(len(self._order), 0),
-            x_label="bins one after the other (s)",
-            y_label="units, by region and rate",
-        )
-        self.drawn.grid.visible = False
-        self.source = ColumnDataSource({name: [] for name in ("image", "dw", "dh")}, name="activity-example")
-        self.drawn.image("image", x=0, y=0, dw="dw", dh="dh", source=self.source, color_mapper=self._mapper)
-        super().__init__(self.drawn)
         names = list(self._places())
-        self._picker = pmui.Select(label="which seconds", options=names, size="small", width=220, margin=(0, 0, 4, 0))
+        self._picker = pmui.Select(label="which seconds", options=names, size="small", width=220, margin=0)
         self._picker.param.watch(lambda event: self._draw(event.new), "value")
-        self.panel.insert(0, self._picker)
+        super().__init__(self._picker)
         self._draw(names[0])
 
     def _places(self) -> Mapping[str, int]:
@@ -246,18 +233,37 @@ class _ExampleTile(StillTile):
         at = self._places()[which]
         values = np.asarray(self._session.activity[at : at + self._n_shown][:, self._order], dtype=np.float32)
         low, high = np.quantile(values, [0.0, 0.995])
-        lowest = min(float(low), 0.0)
-        self._mapper.update(low=lowest, high=max(float(high), lowest + 1.0))
-        # the vertical axis runs downwards, so the first unit is the first row of the image
-        self.source.data = {"image": [values.T], "dw": [self._n_shown * self._data.bin_s], "dh": [len(self._order)]}
-        left_out = self._session.n_units - len(self._order)
-        self.say(
-            f"{which.capitalize()} {number(self._n_shown * self._data.bin_s)} s of session "
+        bottom = min(float(low), 0.0)
+        top = max(float(high), bottom + 1.0)
+        length_s, n_units = self._n_shown * self._data.bin_s, len(self._order)
+        image = Layer(
+            "image",
+            {"image": bytes_of(values.T, bottom, top)},
+            shape=[n_units, self._n_shown],
+            extent=[0.0, length_s, n_units, 0.0],  # the upright axis runs downwards, the first unit is the first row
+            scale="ink",
+            missing=True,
+            bottom=bottom,
+            top=top,
+            name="activity",
+            rows=self._names,
+        )
+        panel = Panel(
+            x=Axis(low=0.0, high=length_s, label="bins one after the other (s)", hover="s"),
+            y=Axis(low=n_units, high=0.0, label="units, by region and rate"),
+            layers=(image,),
+            margins=MARGINS,
+            grid=False,
+        )
+        left_out = self._session.n_units - n_units
+        said = [
+            f"{which.capitalize()} {number(length_s)} s of session "
             f"{self._session.session_id} from {number(self._session.start_ns[at] * 1e-9, 6)} s on.",
             f"{share(float((values != 0).mean()))} of the entries are not zero, the largest is",
-            f"{number(float(values.max()))}.",
+            f"{number(float(values.max()))}; all from {number(top)} on look alike.",
             f"{left_out} units are left out of the picture." if left_out else "",
-        )
+        ]
+        self.draw(Drawing(panels=(panel,), rows=(EXAMPLE_ROW,), summary=" ".join(filter(None, said))))
 
 
 def histogram_edges(values: Floats, *, n_bins: int, logarithmic: bool = False) -> Floats:
@@ -275,11 +281,3 @@ def spread(values: Floats) -> str:
         return "not defined"
     low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
     return f"{number(middle)} (median; {number(low)} to {number(high)})"
-
-
-def legend_above(drawn: Any, *, shown: bool) -> None:
-    """Put a figure's legend above its frame; hide it where it would be too long."""
-    if drawn.legend:
-        legend = drawn.legend[0]
-        legend.update(orientation="horizontal", padding=0, margin=0, border_line_color=None, visible=shown)
-        drawn.add_layout(legend, "above")

@@ -14,9 +14,9 @@ from nldisco_explorer.drawing.background import beside
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number, share
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.related import absorbed_by, family_of, is_ready, neighbours_of
+from nldisco_explorer.wording import number, share
 
 __all__ = ["Family", "NearestLatents"]
 

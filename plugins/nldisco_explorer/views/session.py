@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.categories import few_coloured
 from nldisco_explorer.drawing.payload import Drawing, Panel
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number, share
+from nldisco_explorer.perievent import spoken
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.timeline import ROW_COLOURS, TIME, SessionTime, session_times
+from nldisco_explorer.wording import number, share
 
 __all__ = ["SessionTimeline", "bouts"]
 
@@ -212,7 +214,7 @@ class _SessionTile(CanvasTile):
             heights.append(ACTIVATION_ROW if latent == selection.latent else PINNED_ROW)
         for name in self._variables.value:
             covariate = self._reads.covariate(name)
-            panels.append(time.behaviour(covariate, window, row=len(heights)))
+            panels.append(time.behaviour(covariate, window, row=len(heights), trace=trace))
             heights.append(LABEL_ROW if covariate.kind == "discrete" else VARIABLE_ROW)
         panels.append(time.population(window, row=len(heights)))
         heights.append(POPULATION_ROW)
@@ -222,6 +224,13 @@ class _SessionTile(CanvasTile):
             rows=heights,
             limits={TIME: (time.low_s, time.high_s, LEAST_BINS * time.bin_s)},
         )
+
+    def _few_coloured(self) -> list[str]:
+        """What is said of ribbons of more labels than colours."""
+        drawn = [self._reads.covariate(name) for name in self._variables.value]
+        counts = {each.name: len(each.categories or ()) for each in drawn if each.kind == "discrete"}
+        which = "in which it is most active"
+        return [few_coloured(spoken(name), n, which) for name, n in counts.items()]
 
     def _summary(self, selection: Selection, trace: NDArray[np.float32], pinned: list[int]) -> str:
         time, (low, high) = self._time, self._window
@@ -235,6 +244,7 @@ class _SessionTile(CanvasTile):
             f"active in {active} of {n_bins} bins ({share(active / max(n_bins, 1))}),",
             f"{len(self._bouts())} activations in the session.",
             f"Pinned beside it: {', '.join(map(str, pinned))}." if pinned else "",
+            *self._few_coloured(),
             f"Grey: {n_gaps} gap{'s' * (n_gaps != 1)} in the recording." if n_gaps else "",
             ""
             if selection.split == "all"

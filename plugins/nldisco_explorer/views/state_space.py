@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from nldisco_core.binned import Covariate
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
+from nldisco_explorer.categories import NONE, category_legend, colour_numbers, few_coloured, label_strength
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.state_space import Flow, flow_field, is_dense, space3
+from nldisco_explorer.wording import number
 
 __all__ = ["StateSpace"]
 
 MOST_POINTS = 4000
 CLOUD, LEGEND = 340, 42
-MOST_LABELS = 8
 TIME = "time"
 
 
@@ -83,12 +83,15 @@ class _SpaceTile(CanvasTile):
         if not len(used):
             return Drawing(panels=(), summary=f"The {selection.split} split holds no bins of this model.", rows=(0,))
         xyz = _scaled(made.places, drawn)
-        values, style, legend, labels = self._coloured(drawn)
         code = np.asarray(reads.space(selection.model).dense(selection.instance), dtype=np.float32)
         own = code[:, selection.latent or 0]
+        values, style, legend, labels = self._coloured(drawn, own[drawn])
+        variable, _ = self._colours[self._colour.value]
+        n_labels = 0 if variable == TIME else len(reads.covariate(variable).categories or ())
+        few = filter(None, [few_coloured(variable, n_labels, "in which the latent is most active")])
         top = float(np.percentile(np.abs(own[used]), 99)) or 1.0
         signed = bool((own[used] < 0).any())
-        scale = "balance" if signed else "sequence"
+        scale = "balance" if signed else "visible"
         panels = [
             legend,
             _cloud(xyz, values, labels, self._colour.value, 0, style),
@@ -106,6 +109,7 @@ class _SpaceTile(CanvasTile):
         said = [
             f"{len(drawn)} of {len(used)} bins in {', '.join(made.axes)},",
             f"coloured by {self._colour.value} and by {latent_name(selection).lower()}; drag to turn both.",
+            *few,
         ]
         if self._second.value is not None and selection.latent is not None:
             flow = flow_field(own, code[:, self._second.value], self._joined(selection))
@@ -126,22 +130,24 @@ class _SpaceTile(CanvasTile):
         segments = reads.run.counts.segments
         return np.asarray(used[1:] & used[:-1] & (np.diff(segments) == 0))
 
-    def _coloured(self, drawn: NDArray[np.int64]) -> tuple[NDArray[np.uint8], dict[str, Any], Panel, list[str]]:
+    def _coloured(
+        self, drawn: NDArray[np.int64], own: NDArray[Any]
+    ) -> tuple[NDArray[np.uint8], dict[str, Any], Panel, list[str]]:
         """Bytes of the colours of the bins drawn, how they are read, their legend, and words for each."""
         name = self._colour.value
         if name == TIME:
             low, high = float(drawn[0]), float(drawn[-1]) if len(drawn) > 1 else 1.0
             return (
                 bytes_of(drawn, low, high),
-                {"scale": "sequence", "missing": True},
-                _ramp("first", "last bin", "time", 0, "sequence"),
+                {"scale": "visible", "missing": True},
+                _ramp("first", "last bin", "time", 0, "visible"),
                 [],
             )
         variable, channel = self._colours[name]
         covariate = self._reads.covariate(variable)
         column = covariate.values[drawn, channel]
         if covariate.kind == "discrete":
-            return _by_category(covariate, column, name)
+            return _by_category(covariate, column, name, label_strength(column, own, len(covariate.categories or ())))
         unit = covariate.physical_unit or ""
         if covariate.kind == "circular":
             values = bytes_of(column / (covariate.period or 1.0) % 1, 0.0, 1.0)
@@ -155,10 +161,10 @@ class _SpaceTile(CanvasTile):
         low, high = (
             (float(each) for each in np.nanpercentile(column, [2, 98])) if np.isfinite(column).any() else (0.0, 1.0)
         )
-        legend = _ramp(number(low), number(high), f"{name} ({unit})" if unit else name, 0, "sequence")
+        legend = _ramp(number(low), number(high), f"{name} ({unit})" if unit else name, 0, "visible")
         return (
             bytes_of(column, low, high),
-            {"scale": "sequence", "missing": True},
+            {"scale": "visible", "missing": True},
             legend,
             [f"{name} {number(value)} {unit}" for value in column],
         )
@@ -175,16 +181,14 @@ def _colour_names(reads: Readings) -> dict[str, tuple[str, int]]:
 
 
 def _by_category(
-    covariate: Covariate, column: NDArray[Any], name: str
+    covariate: Covariate, column: NDArray[Any], name: str, strength: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], dict[str, Any], Panel, list[str]]:
-    known = ~np.isnan(column)
-    labels = covariate.categories or tuple(f"{i}" for i in range(int(np.nanmax(column, initial=0)) + 1))
-    shown = list(labels[:MOST_LABELS]) + (["others repeat these"] if len(labels) > MOST_LABELS else [])
-    colours: list[Any] = [*range(min(len(labels), MOST_LABELS)), "neutral"]
-    layer = Layer("legend", names=shown, colours=colours[: len(shown)])
-    codes = np.where(known, np.nan_to_num(column), 255).astype(np.uint8)
+    """Of more labels than colours those in which the latent is strongest are coloured."""
+    labels = covariate.categories or tuple(f"{i}" for i in range(len(strength)))
+    numbers = colour_numbers(strength)
+    values = np.append(numbers, NONE)[np.where(np.isnan(column), -1, np.nan_to_num(column)).astype(np.int64)]
     said = [f"{name} {labels[int(value)]}" if value == value else f"no {name}" for value in column]
-    return codes, {"scale": "categories"}, _header(layer, 0), said
+    return values, {"scale": "categories"}, _header(category_legend(labels, numbers), 0), said
 
 
 def _scaled(places: NDArray[np.float32], drawn: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -6,20 +6,20 @@ from typing import ClassVar
 
 import numpy as np
 
+from nldisco_core.colours import PALETTE
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
-from nldisco_explorer.figures import number
 from nldisco_explorer.perievent import Aligned, Groups, aligned, bootstrap_means, groups_at, merged_rows, spoken
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.wording import number
 
 __all__ = ["AlignedTrials"]
 
 MOST_EVENTS = 3
 MOST_ROWS = 500
-MOST_MEANS = 8
 RASTER, MEANS, LEGEND = 290, 190, 24
 
 
@@ -63,12 +63,15 @@ def trial_drawing(reads: Readings, selection: Selection, events: list[Aligned], 
     if not having:
         which = "" if selection.split == "all" else f" of the {selection.split} split"
         return Drawing(panels=(), summary=f"No trial{which} has this event and a group.", rows=(0,))
-    means = [_means(each, groups) for each in having]
+    strongest = _strongest(having)
+    means = [_means(each, strongest) for each in having]
     finite = [mean[np.isfinite(mean)] for of_event in means for triple in of_event.values() for mean in triple]
     low, high = around(np.concatenate(finite), include=0.0)
     largest = [float(np.nanpercentile(np.abs(each.values), 99.5)) for each in having]
     peak = max(largest) or max(float(np.nanmax(np.abs(each.values))) for each in having) or 1.0
-    colours = {code: i for i, code in enumerate(means[0])}
+    colours: dict[int, int | str] = {
+        code: groups.colours[code] if groups.colours else i for i, code in enumerate(strongest)
+    }
     panels: list[Panel] = []
     for column, (each, of_event) in enumerate(zip(having, means, strict=True)):
         panels.append(_raster(each, groups, colours, peak, column))
@@ -85,13 +88,19 @@ def trial_drawing(reads: Readings, selection: Selection, events: list[Aligned], 
     )
 
 
-def _means(each: Aligned, groups: Groups) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Mean and bounds by group, of the eight groups whose mean is largest, in the order of the groups."""
-    present = [int(code) for code in np.unique(each.codes)]
-    if len(present) > MOST_MEANS:
-        tops = {code: float(np.abs(np.nan_to_num(_plain_mean(each, code))).max(initial=0.0)) for code in present}
-        present = sorted(sorted(present, key=lambda code: -tops[code])[:MOST_MEANS])
-    return {code: bootstrap_means(each.values[each.codes == code]) for code in present}
+def _strongest(events: list[Aligned]) -> list[int]:
+    """The groups, in their order: all where each can have a colour, else those with the largest mean at the first."""
+    present = [int(code) for code in np.unique(np.concatenate([each.codes for each in events]))]
+    if len(present) > len(PALETTE):
+        first = events[0]
+        tops = {int(code): float(np.abs(_plain_mean(first, code)).max(initial=0.0)) for code in np.unique(first.codes)}
+        present = sorted(sorted(present, key=lambda code: -tops.get(code, -1.0))[: len(PALETTE)])
+    return present
+
+
+def _means(each: Aligned, codes: list[int]) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Mean and bounds by group, of those of these groups that have trials."""
+    return {code: bootstrap_means(each.values[each.codes == code]) for code in codes if code in each.codes}
 
 
 def _plain_mean(each: Aligned, code: int) -> np.ndarray:
@@ -100,7 +109,7 @@ def _plain_mean(each: Aligned, code: int) -> np.ndarray:
     return np.asarray(np.nan_to_num(chosen).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
 
 
-def _raster(each: Aligned, groups: Groups, colours: dict[int, int], peak: float, column: int) -> Panel:
+def _raster(each: Aligned, groups: Groups, colours: dict[int, int | str], peak: float, column: int) -> Panel:
     values, per_row = merged_rows(each.values, MOST_ROWS)
     n_rows = len(values)
     signed = bool((np.nan_to_num(each.values) < 0).any())
@@ -157,7 +166,7 @@ def _curves(
     each: Aligned,
     means: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]],
     groups: Groups,
-    colours: dict[int, int],
+    colours: dict[int, int | str],
     reach: tuple[float, float],
     column: int,
 ) -> Panel:
@@ -165,7 +174,7 @@ def _curves(
     bands, lines = [], []
     alpha = 0.24 if len(means) <= 2 else 0.15 if len(means) <= 4 else 0.08
     for code, (mean, low, high) in means.items():
-        colour = colours.get(code, "neutral")
+        colour = colours[code]
         bands.append(Layer("band", {"x": each.times_s, "low": low, "high": high}, colour=colour, alpha=alpha))
         lines.append(Layer("line", {"x": each.times_s, "y": mean}, colour=colour, width=2, name=groups.labels[code]))
     return Panel(
@@ -185,7 +194,7 @@ def _curves(
     )
 
 
-def _legend(title: str, names: list[str], colours: list[int], span: int) -> Panel:
+def _legend(title: str, names: list[str], colours: list[int | str], span: int) -> Panel:
     flat = Axis(low=0, high=1, shown=False)
     return Panel(
         x=flat,
@@ -222,6 +231,10 @@ def _summary(
         said.append("Silent in all of them.")
     n_groups = len(np.unique(each.codes))
     if n_groups > len(means):
-        said.append(f"Means of the {len(means)} groups with the largest, of {n_groups}.")
+        n_trials = [int((each.codes == code).sum()) for code in means]
+        said.append(
+            f"Means of the {len(means)} groups with the largest, of {n_groups}, the others are grey; of "
+            f"{min(n_trials)} to {max(n_trials)} trials each and chosen as the largest, they promise too much."
+        )
     said.append("Bands: 95 % bootstrap interval over trials, not corrected for the number of bins or groups.")
     return " ".join(said)

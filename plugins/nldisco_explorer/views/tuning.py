@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nldisco_core.binned import Covariate
 from nldisco_core.condition_curves import Curve
@@ -13,11 +12,14 @@ from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.session import SignalKind
 from nldisco_core.tuning import Conditions
-from nldisco_explorer.curves import angles_of, bar_panel, direction_of, line_panel, polar_panel, with_unit
+from nldisco_explorer.curves import bar_panel, line_panel, polar_panel
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
-from nldisco_explorer.figures import number
+from nldisco_explorer.polar import angles_of, direction_of
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.value_axis import value_axis, with_unit
+from nldisco_explorer.visited import visited_part
+from nldisco_explorer.wording import number
 
 __all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
 
@@ -43,9 +45,7 @@ class _TuningTile(CanvasTile):
         covariate, chosen = self._reads.covariate(name), self._reads.cut(name)
         panels, said = self.panels(covariate, chosen, curve)
         words = said if curve.peak is not None else f"{covariate.name}: no active bin here."
-        self.draw(Drawing(panels=panels, summary=words, rows=(TILE_HEIGHT,), columns=self.columns))
-
-    columns: ClassVar[tuple[float, ...]] = (1,)
+        self.draw(Drawing(panels=panels, summary=words, rows=(TILE_HEIGHT,)))
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         """What is drawn, and what it shows in words."""
@@ -73,7 +73,7 @@ class _PolarTile(_TuningTile):
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         angles = angles_of(chosen, covariate)
-        towards, length = direction_of(curve, angles)
+        towards, length = direction_of(curve.unsmoothed, angles)
         visited = curve.occupancy_s[curve.occupancy_s > 0]
         least = float(visited.min()) if len(visited) == len(angles) else 0.0
         said = (
@@ -104,8 +104,8 @@ class _LineTile(_TuningTile):
         said = (
             f"{covariate.name}: largest mean at {chosen.labels[curve.peak or 0]}. {chosen.n_conditions} quantiles of "
             f"the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split. Pale: {INTERVAL} "
-            "Grey: where the time was spent."
-        )
+            f"Grey: where the time was spent. {value_axis(chosen).said}"
+        ).rstrip()
         return (line_panel(covariate, chosen, curve, label="mean activation", colour="activation"),), said
 
 
@@ -149,7 +149,6 @@ class RateMap:
 
 class _MapTile(_TuningTile):
     kind = "position"
-    columns = (1, 0.2)
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         visited = curve.occupancy_s[curve.occupancy_s > 0]
@@ -158,13 +157,15 @@ class _MapTile(_TuningTile):
             f"{len(visited)} of {curve.occupancy_s.size} cells visited"
             + (f", for a median of {number(float(np.median(visited)), 2)} s." if len(visited) else ".")
         )
-        return (_map_panel(covariate, chosen, curve), _scale_panel(curve.top)), said
+        return (_map_panel(covariate, chosen, curve),), said
 
 
 def _map_panel(covariate: Covariate, chosen: Conditions, curve: Curve) -> Panel:
-    xs, ys = chosen.edges if len(chosen.edges) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
+    """Means in the frame of what was visited, with what their colours stand for."""
     names = [with_unit(channel, covariate) for channel in covariate.channels]
-    grid = np.atleast_2d(curve.mean.T)[::-1]
+    flat = chosen.edges if len(chosen.edges) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
+    mean, (xs, ys) = visited_part(curve.mean.reshape(len(flat[0]) - 1, -1), flat)
+    grid = mean.T[::-1]
     image = Layer(
         "image",
         {"image": bytes_of(grid, 0.0, curve.top)},
@@ -179,24 +180,9 @@ def _map_panel(covariate: Covariate, chosen: Conditions, curve: Curve) -> Panel:
     return Panel(
         x=Axis(low=float(xs[0]), high=float(xs[-1]), label=names[0]),
         y=Axis(low=float(ys[0]), high=float(ys[-1]), label=names[1] if len(names) > 1 else "", shown=len(names) > 1),
-        layers=(image,),
-        margins=(10, 6, 44, 58),
+        layers=(image, Layer("key", scale="sequence", bottom=0.0, top=curve.top)),
+        margins=(10, 62, 44, 62),
         equal=len(names) > 1,
-        grid=False,
-    )
-
-
-def _scale_panel(top: float) -> Panel:
-    """The colours of a map, from zero below to the largest mean above."""
-    steps: NDArray[np.uint8] = np.arange(254, -1, -6).astype(np.uint8)
-    layer = Layer(
-        "image", {"image": steps}, shape=[len(steps), 1], extent=[0, 1, 0, top], scale="sequence", missing=True
-    )
-    return Panel(
-        x=Axis(low=0, high=1, shown=False),
-        y=Axis(low=0, high=top),
-        layers=(layer,),
-        column=1,
-        margins=(40, 8, 74, 38),
+        hug=len(names) > 1,
         grid=False,
     )
