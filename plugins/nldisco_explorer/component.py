@@ -31,6 +31,12 @@ class PageComponent(JSComponent):  # type: ignore[misc]  # Panel has no types
             properties["bundle"] = hashlib.sha256(properties["esm"].encode()).hexdigest()
         return properties
 
+    def _update_properties(self, *events: Any, doc: Any) -> dict[str, Any]:
+        # Panel works out its style sheets anew at every change, a third of what a drawing costs, and wants them here
+        if any(event.name == "stylesheets" for event in events):
+            return dict(super()._update_properties(*events, doc=doc))
+        return dict(self._process_param_change({event.name: event.new for event in events}))
+
 
 def bar(*items: Any, margin: Any = 0) -> Any:
     """A row that goes on below where it is too narrow; Panel's own flexible box costs ten times as much to make."""
