@@ -23,7 +23,7 @@ const STYLE = `
 const KEYS = [
   [["j", "↓"], "next latent of the table"],
   [["k", "↑"], "latent before"],
-  [["/"], "search in the table"],
+  [["/"], "search in the table, or turn to the one of mappings"],
   [["g"], "go to a latent by its number"],
   [["p"], "pin the latent, or unpin it"],
   [["l"], "name the latent"],
@@ -32,6 +32,8 @@ const KEYS = [
 ]
 
 const PATIENCE_MS = 1500  // a step that is not answered by then is given up
+
+const FIELD_MS = 50, FIELD_PATIENCE_MS = 8000  // how often, and how long, a field that a key asked for is looked for
 
 const CALM_MS = 200  // how often tables are looked after
 
@@ -114,18 +116,36 @@ export function render({model, el, view}) {
     navigator.clipboard?.writeText(link).then(() => announce("Link copied."), () => announce(link))
     if (!navigator.clipboard) { announce(link) }  // browsers withhold the clipboard from pages without TLS
   }
+  // A field that a key asked for may have to be made first; keys pressed meanwhile were meant for it and do nothing.
+  let seeking = null
+  function seek(selector) {
+    const until = Date.now() + FIELD_PATIENCE_MS
+    clearInterval(seeking)
+    function look() {
+      const made = query(document, selector), input = made && query(made.shadowRoot ?? made, "input")
+      const there = input?.checkVisibility()
+      if (there) { input.focus() }
+      if (there || Date.now() > until) { clearInterval(seeking); seeking = null }
+      return there
+    }
+    if (!look()) { seeking = setInterval(look, FIELD_MS) }
+  }
+  function search() {
+    if (!query(document, `.search-${model.page}`)) { tell({kind: "search"}) }
+    seek(query(document, `.search-${model.page}`) ? `.search-${model.page}` : ".page-mappings .search")
+  }
   const acts = {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
-    "/": () => { const field = query(document, `.search-${model.page}`), input = field && query(field.shadowRoot ?? field, "input"); input?.focus() },
+    "/": search,
     g: () => { field.value = ""; show(go); field.focus() },
-    p: () => tell({kind: "pin"}), l: () => tell({kind: "name"}), c: copy, "?": () => show(help),
+    p: () => tell({kind: "pin"}), l: () => { tell({kind: "name"}); seek(".note-name") }, c: copy, "?": () => show(help),
   }
   function pressed(event) {
     if (event.key === "Escape" && isWriting(event)) { pressedIn(event).blur(); return }
     if (keysHeld(event) || isWriting(event) || help.open || go.open || !acts[event.key]) { return }
     if (event.key.startsWith("Arrow") && keepsArrows(event)) { return }
     event.preventDefault()
-    acts[event.key]()
+    if (seeking === null) { acts[event.key]() }
   }
 
   // Where back and forward led stands in the address already: what is drawn of it takes its place and is no new entry.
@@ -142,12 +162,13 @@ export function render({model, el, view}) {
   record()
   travelling = false
   model.on("search", record)
-  model.on("msg:custom", message => message.copy ? copy() : message.help ? show(help) : announce(message.say))
+  function told(message) { clearInterval(seeking); seeking = null; announce(message) }
+  model.on("msg:custom", message => message.copy ? copy() : message.help ? show(help) : told(message.say))
   window.addEventListener("keydown", pressed)
   if (model.linked) { window.addEventListener("popstate", travelled) }
   const calming = setInterval(() => calm(view.owner), CALM_MS)
   const document_ = view.model.document
   document_?.on_event("connection_lost", () => announce("The server does not answer. What you see stays, nothing new can be drawn. Start it again, then reload.", {gone: true}))
   document_?.on_event("client_reconnected", () => { say.hidden = true })
-  model.on("remove", () => { clearInterval(calming); window.removeEventListener("keydown", pressed); window.removeEventListener("popstate", travelled) })
+  model.on("remove", () => { clearInterval(calming); clearInterval(seeking); window.removeEventListener("keydown", pressed); window.removeEventListener("popstate", travelled) })
 }

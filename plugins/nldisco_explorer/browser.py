@@ -17,7 +17,8 @@ class Browser(PageComponent):
     """The page's end of one explorer.
 
     What a person does arrives as a message with a ``kind``: ``step`` (``by`` so many latents), ``latent`` (``number``
-    as it was typed), ``pin``, ``name`` or ``visit`` (``search``, where back and forward led).
+    as it was typed), ``pin``, ``name``, ``search`` (of a page without a table) or ``visit`` (``search``, where back and
+    forward led).
 
     Parameters
     ----------

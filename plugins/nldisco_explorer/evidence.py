@@ -8,6 +8,7 @@ from typing import Any
 from nldisco_core.beside_controls import AS_GOOD
 from nldisco_core.selection import Selection
 from nldisco_explorer.readings import Readings
+from nldisco_explorer.scored import known
 
 __all__ = ["MIN_ACTIVE_BINS", "OFTEN", "Evidence", "evidence", "latent_name", "unit_called"]
 
@@ -24,9 +25,11 @@ class Evidence:
     level, n_levels : first level of a nested model that holds it, counted from 1
     n_active, density : active bins of the selected split, and their share
     scores : the mapper's row for the whole of the selected variable on the selected split, empty where there is none
-    held_out : the same on test bins, where the test of the mapper stands
+    of_value : the row of the selected value of that variable alone, empty where none is selected or scored
+    held_out : the same as `scores` on test bins, where the test of the mapper stands
     copy : the copy-or-composite row of the run's table ``copies``, empty where there is none
     seeds : how well other instances hold the latent too, the row of the run's table ``stability``
+    seeds_by_chance : what the median latent reaches when nothing is shared, see `Readings.seeds_by_chance`
     best_control : name, column and value of the best score any latent of a control reaches, None where it is unknown;
         the column is ``score`` where the mapper itself held its score against the controls
     label_use : what the model was told about behaviour
@@ -37,9 +40,11 @@ class Evidence:
     n_active: int
     density: float
     scores: dict[str, Any]
+    of_value: dict[str, Any]
     held_out: dict[str, Any]
     copy: dict[str, Any]
     seeds: dict[str, Any]
+    seeds_by_chance: dict[str, float]
     best_control: tuple[str, str, float] | None
     label_use: str
 
@@ -94,9 +99,11 @@ def evidence(reads: Readings, selection: Selection) -> Evidence:
         n_active=len(active.rows),
         density=len(active.rows) / considered if considered else float("nan"),
         scores=scores,
+        of_value=_of_value(reads, selection, mapper),
         held_out=scores if scores.get("split") == "test" else _scores(reads, selection, mapper, "test"),
         copy=reads.of_latent("copies", selection),
         seeds=reads.of_latent("stability", selection),
+        seeds_by_chance=reads.seeds_by_chance(selection.model),
         best_control=_best_control(reads, selection, mapper, scores),
         label_use=space.label_use,
     )
@@ -117,3 +124,16 @@ def _scores(reads: Readings, selection: Selection, mapper: str | None, split: st
         return {}
     latent = (selection.instance, selection.latent, selection.sign)
     return reads.scored(selection.model, mapper).of_latent(selection.variable, split, latent)
+
+
+def _of_value(reads: Readings, selection: Selection, mapper: str | None) -> dict[str, Any]:
+    """Scores of the selected value on the selected split, or else on the one that is reported."""
+    if mapper is None or selection.condition is None or not reads.is_mapped(selection.model, mapper):
+        return {}
+    scored, asked = reads.scored(selection.model, mapper), (selection.split, "test", "all")
+    split = next((each for each in asked if scored.has(selection.variable, each, selection.condition)), None)
+    if split is None or selection.latent is None:
+        return {}
+    rows = scored.by_condition(selection.variable, split, (selection.instance, selection.latent, selection.sign))
+    mine = rows[rows["condition"] == selection.condition]
+    return known(mine.iloc[0]) if len(mine) else {}

@@ -104,6 +104,7 @@ class Tile:
         self.offered, self._run, self._explorer = offered, run, explorer
         self._live: LiveView | None = None
         self._due: Selection | None = None
+        self._told: str | None = None
         self._shown: Selection | None = None
         self.title, self.name = offered.title, offered.name
         missing = sorted(need for need in offered.needs if need not in run.offers)
@@ -150,6 +151,8 @@ class Tile:
             if self.state != "shown":
                 self._body[:] = [self._live.panel]
                 self.state = "shown"
+            if self._told is not None:
+                self.tell(self._told)
         except (Exception, SystemExit) as error:  # the view host: any failure of a view is that tile's alone
             self._fail(error)
 
@@ -192,7 +195,8 @@ class Tile:
             raise NLDiscoError(f"{self.title} could not be {what}: {type(error).__name__}: {error}") from error
 
     def tell(self, what: str) -> None:
-        """Call a method of the live view by name, where it has one."""
+        """Call a method of the live view by name, where it has one; once it is there where it is not built yet."""
+        self._told = what if self._live is None else None
         act = getattr(self._live, what, None)
         if callable(act):
             act()
@@ -202,10 +206,19 @@ class Tile:
         self._shown = None
 
     def _shows(self, selection: Selection) -> bool:
-        """Whether what is drawn holds for a selection too, that of another window of time."""
-        if self._shown is None or not isinstance(self._live, CanvasTile) or self._live.follows_window:
+        """Whether what is drawn holds for a selection too, another window of time or other tiles' settings."""
+        if self._shown is None:
             return False
-        return replace(self._shown, window_s=selection.window_s) == selection
+        as_shown = replace(self._shown, view=self._others_view(self._shown, selection))
+        if isinstance(self._live, CanvasTile) and not self._live.follows_window:
+            as_shown = replace(as_shown, window_s=selection.window_s)
+        return as_shown == selection
+
+    def _others_view(self, own: Selection, others: Selection) -> tuple[tuple[str, str], ...]:
+        """Settings of this tile as one selection has them, those of all others as another has them."""
+        mine = f"{self.name}."
+        kept = [each for each in own.view if each[0].startswith(mine)]
+        return tuple(sorted([*kept, *(each for each in others.view if not each[0].startswith(mine))]))
 
     def _build(self) -> LiveView:
         live: LiveView = self.offered.view.build(self._run)

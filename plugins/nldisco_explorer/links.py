@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, urlencode
 from nldisco_core.errors import unknown_name
 from nldisco_core.selection import Selection
 from nldisco_explorer.live import HOME, PAGES, Place
-from nldisco_explorer.ranking import ranked, with_best
+from nldisco_explorer.presets import PRESETS
+from nldisco_explorer.ranking import with_best
 from nldisco_explorer.readings import ALL_SPLITS, Readings
 
 __all__ = ["comparable", "place_in", "place_of", "query_of", "start_place"]
@@ -25,6 +26,10 @@ HALVES = {1: "p", -1: "m"}
 
 TABLE = "table"
 """The name that settings of the ranked tables go by, as those of a tile go by its own."""
+
+SEARCH, SUPPORTED, PRESET, SORT = (f"{TABLE}.{name}" for name in ("search", "supported", "preset", "sort"))
+TABLE_SETTINGS: dict[str, Collection[str]] = {SEARCH: (), SUPPORTED: ("1",), PRESET: tuple(PRESETS), SORT: ()}
+"""What all ranked tables of a session share, and what it may be where not everything goes."""
 
 FIELDS = (
     *("run", "page", "model", "instance", "latent", "sign", "variable", "split", "mapper", "condition"),
@@ -160,7 +165,7 @@ def place_of(
 
 
 def comparable(reads: Readings, model: str, instance: int, runs: Collection[str]) -> list[str]:
-    """What an instance of a model may stand beside: other runs, other models of its run, its model's other instances."""
+    """What an instance of a model may stand beside: other runs, other models of its run, other instances of its own."""
     models = [f"model:{name}" for name in reads.models if name != model]
     instances = [f"instance:{i}" for i in range(reads.space(model).n_instances) if i != instance]
     return [*(name for name in runs if name != reads.run.name), *models, *instances]
@@ -183,7 +188,20 @@ class _Given:
         given = sorted(item for item in self._values.items() if "." in item[0])
         owners = {name: name.partition(".")[0] for name, _ in given}
         self.complaints += [f"{unknown_name('tile', each, tiles)}." for each in owners.values() if each not in tiles]
-        return tuple(item for item in given if owners[item[0]] in tiles)
+        return tuple(
+            item for item in given if owners[item[0]] in tiles and (owners[item[0]] != TABLE or self._of_table(*item))
+        )
+
+    def _of_table(self, name: str, value: str) -> bool:
+        """Whether the ranked table can be set so."""
+        known = TABLE_SETTINGS.get(name)
+        if known is None:
+            self.complaints.append(f"{unknown_name('setting of the table', name, TABLE_SETTINGS)}.")
+        elif known and value not in known:
+            self.complaints.append(f"{unknown_name(name, value, known)}.")
+        else:
+            return True
+        return False
 
     def choice(self, name: str, what: str, known: Collection[str], default: Any) -> Any:
         """One of the known names."""

@@ -39,7 +39,7 @@ def polar_ground(names_at: float = 1.37) -> list[Layer]:
         Layer("line", {"x": [-1, 1], "y": [0, 0]}, colour="grid", width=1),
         Layer("line", {"x": [0, 0], "y": [-1, 1]}, colour="grid", width=1),
         Layer(
-            "words", text=["0°", "90°", "±180°", "−90°"], x=[names_at, 0, -names_at, 0], y=[0, names_at, 0, -names_at]
+            "words", text=["0°", "90°", "180°", "270°"], x=[names_at, 0, -names_at, 0], y=[0, names_at, 0, -names_at]
         ),
     ]
 

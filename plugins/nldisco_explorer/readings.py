@@ -78,6 +78,7 @@ class Readings:
         self._defined: dict[str, NDArray[np.bool_]] = {}
         self._tables: dict[str, dict[tuple[str, int, int | None], list[dict[str, Any]]]] = {}
         self._best_control: dict[tuple[str | None, str | None, str], tuple[str, str, float] | None] = {}
+        self._seeds: pd.DataFrame | None = None
         self.rankings: dict[tuple[object, ...], pd.DataFrame] = {}
         self.visits = lru_cache(maxsize=MOST_VISITS)(self._visits)
 
@@ -276,6 +277,20 @@ class Readings:
         return pd.DataFrame(
             {"id": units["id"].astype(str), "region": region.fillna("").astype(str).replace("", "no region")}
         )
+
+    def seeds_by_chance(self, model: str) -> dict[str, float]:
+        """Similarity that the median latent of two instances reaches by chance: the nulls of the table ``seed_match``.
+
+        By column, such as ``null_gaussian`` and ``null_permuted`` of decoder weights and ``activation_null_shifted``;
+        empty where the run has none.
+        """
+        if self._seeds is None:
+            table = self.run.table("seed_match") if "seed_match" in self.run.tables else pd.DataFrame({"model": []})
+            self._seeds = table.set_index(table["model"].astype(str))
+        if model not in self._seeds.index:
+            return {}
+        row = self._seeds.loc[model]
+        return {name: float(row[name]) for name in row.index if "null_" in name and not pd.isna(row[name])}
 
     @cached_property
     def copies(self) -> pd.DataFrame | None:

@@ -59,6 +59,20 @@ class Scored:
         return tuple(dict.fromkeys(self.result.table["variable"].dropna().unique().astype(str)))
 
     @cached_property
+    def least_p(self) -> tuple[float, int] | None:
+        """The smallest p that the relabellings allow, and their number; None where the table does not show it.
+
+        With n relabellings every p is a multiple of 1 / (n + 1), so the smallest p is that one where all others are
+        multiples of it.
+        """
+        p = np.unique(self.result.table["p"].dropna().to_numpy(np.float64))
+        if not len(p) or p[0] <= 0:
+            return None
+        multiples, whole = p / p[0], 1 / p[0]
+        certain = np.allclose(multiples, np.rint(multiples), atol=1e-4) and abs(whole - round(whole)) < 1e-4 * whole
+        return (float(p[0]), round(whole) - 1) if certain and round(whole) > 1 else None
+
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         """Splits that single latents were scored on."""
         return tuple(sorted({split for _, split, _ in self._positions}))

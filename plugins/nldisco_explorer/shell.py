@@ -22,9 +22,9 @@ from nldisco_core.selection import Selection
 from nldisco_explorer.browser import Browser
 from nldisco_explorer.export.saver import SavedFile, Saver
 from nldisco_explorer.host import Offered, Tile, TilePage, offered
-from nldisco_explorer.links import place_of, query_of
+from nldisco_explorer.links import TABLE, place_in, place_of, query_of
 from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
-from nldisco_explorer.ranking import ranked, row_beside
+from nldisco_explorer.ranking import ranked, row_beside, with_best
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import (
     KEYS_SX,
@@ -46,6 +46,7 @@ AT_ONCE, ALL = 5, 1000
 
 LOOK_EVERY_S = 2.0
 CHANGED = "The run on disk has changed."
+HALF = {1: "+", -1: "−"}
 
 WITH_TABLE = ("mappings",)
 """Pages headed by the whole table."""
@@ -77,6 +78,7 @@ class Shell:
     ) -> None:
         self._runs, self._location, self._may_write = runs, location, may_write
         self._offered = offered()
+        self._tiles = (TABLE, *(view.name for view in self._offered))
         self._titles = PAGES | {view.page: view.page.capitalize() for view in self._offered if view.page not in PAGES}
         self._notice = pmui.Alert(
             title="",
@@ -104,12 +106,10 @@ class Shell:
             stylesheets=[PICKER_CSS],
             margin=(0, 12),
         )
-        self._run_picker.param.watch(
-            lambda event: self._open(f"?run={event.new}") if event.new != self.live.selection.run else None, "value"
-        )
+        self._run_picker.param.watch(lambda event: self._turn_to_run(event.new), "value")
         self._saver = Saver(self._save, explorer=uuid.uuid4().hex)
         self._browser = Browser(self._done, linked=location is not None)
-        self._looked, self._stepping = 0.0, False
+        self._looked, self._stepping, self._passing = 0.0, False, True
         copy = pmui.Button(label="Copy link", size="small", variant="outlined", sx=QUIET_SX, margin=(0, 0, 0, 12))
         copy.on_click(lambda _: self._browser.copy_link())
         keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=KEYS_SX, margin=(0, 0, 0, 8))
@@ -171,6 +171,9 @@ class Shell:
         """Change fields of the selection and, where one is named, the page; what does not fit is complained of."""
         place = self.live.place
         asked = Place(selection=replace(place.selection, **changes), page=page or place.page)
+        latent, signed = changes.get("latent"), self._reads.space(place.selection.model).code_kind == "signed"
+        if latent is not None and signed and not {"sign", "run", "model"} & set(changes):
+            asked = replace(asked, selection=with_best(self._reads, asked.selection, of_latent=latent))
         self._follow(query_of(asked), "This could not be shown as asked.", instead=place.selection)
 
     def _open(self, query: str) -> None:
@@ -180,7 +183,7 @@ class Shell:
             return
         name, complaints = _run_named(query, self._runs)
         reads = self._reads = readings(self._runs[name])
-        place, more = place_of(query, reads, pages=self._titles, runs=self._runs)
+        place, more = place_of(query, reads, pages=self._titles, runs=self._runs, tiles=self._tiles)
         self.live = LiveSelection(place)
         self.live.observe(self._moved)
         self._pages = {
@@ -191,8 +194,13 @@ class Shell:
             self._mark_rows()
         self._main[:] = [self._notice, self._browser, self._saver, *(page.panel for page in self._pages.values())]
         self._run_picker.value = name
-        self._complain([*complaints, *more])
         self._moved(place, place)
+        self._complain([*complaints, *more])
+
+    def _turn_to_run(self, name: str) -> None:
+        """A person chose another run: its page stays in view, and what of the choice that run has too."""
+        if name != self.live.selection.run:
+            self._open(query_of(place_in(readings(self._runs[name]), self.live.place)))
 
     @property
     def _too_early(self) -> bool:
@@ -203,13 +211,16 @@ class Shell:
         """Draw a place on the page in view, all in one message; the other pages wait until they are turned to."""
         if self._too_early:
             return
+        if new != old and self._passing:
+            self._notice.visible = False
         with hold():
             self._nav.value = new.page
             for name, page in self._pages.items():
                 page.panel.visible = name == new.page
             self._pages[new.page].show(new)
             same_page = (old.page, old.selection.run) == (new.page, new.selection.run)
-            moved = replace(old.selection, window_s=new.selection.window_s) == new.selection
+            now = new.selection
+            moved = replace(old.selection, window_s=now.window_s, view=now.view) == now
             self._browser.param.update(
                 page=new.page, replaces=same_page and (moved or self._stepping), title=self._title_of(new)
             )
@@ -244,13 +255,19 @@ class Shell:
             asked = f"{query_of(self.live.place)}&{urlencode({'latent': what['number']})}"
             self._follow(asked, "There is none such.", instead=selection)
         elif kind == "pin" and selection.latent is not None:
-            others = tuple(each for each in selection.pinned if each != selection.latent)
-            pinned = others if selection.latent in selection.pinned else (*others, selection.latent)
+            pin = (selection.latent, selection.sign)
+            others = tuple(each for each in selection.pinned if each != pin)
+            pinned = others if pin in selection.pinned else (*others, pin)
             self.live.select(pinned=pinned)
-            self._browser.say(f"{len(pinned)} pinned" + (f": {', '.join(map(str, pinned))}." if pinned else "."))
+            said = ", ".join(f"{latent}{HALF.get(sign, '')}" for latent, sign in pinned)
+            self._browser.say(f"{len(pinned)} pinned" + (f": {said}." if pinned else "."))
+        elif kind == "name" and not self._may_write:
+            self._browser.say("This explorer takes no notes.")
         elif kind == "name":
             self.live.turn_to(HOME)
             self._pages[HOME].tell("take_name")
+        elif kind == "search":
+            self.live.turn_to(WITH_TABLE[0])
         elif kind == "visit":
             self._follow(str(what["search"]))
 
@@ -289,9 +306,14 @@ class Shell:
         if name != self.live.selection.run:
             self._open(query)
             return
-        place, more = place_of(query, self._reads, pages=self._titles, runs=self._runs, instead=instead)
-        self._complain([*complaints, *more], failed)
+        place, more = place_of(
+            query, self._reads, pages=self._titles, runs=self._runs, tiles=self._tiles, instead=instead
+        )
+        if self._passing:
+            self._notice.visible = False
         self.live.go(place)
+        if found := [*complaints, *more]:
+            self._complain(found, failed)
 
     def _save(self, tile: str, kind: str) -> SavedFile | None:
         """What a tile of the page in view has drawn; where that cannot be saved the person is told why."""
@@ -307,8 +329,9 @@ class Shell:
         return file
 
     def _complain(self, complaints: list[str], failed: str = "This link could not be followed in full.") -> None:
+        """Say what is wrong until the person goes on; that the run has changed, until the notice is closed."""
         self._notice.object = f"{failed} {' '.join(complaints)}"
-        self._notice.visible = bool(complaints)
+        self._notice.visible, self._passing = bool(complaints), failed != CHANGED
 
 
 def _run_named(query: str, runs: Mapping[str, Run]) -> tuple[str, list[str]]:

@@ -64,7 +64,8 @@ def _csc(kept: Mapping[str, NDArray[Any]], instance: int, shape: tuple[int, int]
 def n_active(code: sparse.csc_array | NDArray[Any], defined: NDArray[np.bool_], sign: int = 0) -> NDArray[np.int64]:
     """(n_latents,) active bins among those defined, of one sign or (0) of both."""
     if not isinstance(code, sparse.csc_array):
-        active = code[defined] * sign > 0 if sign else code[defined]
+        compared = {0: np.not_equal, 1: np.greater, -1: np.less}[sign]
+        active = compared(code[defined], 0)
         return np.asarray(np.count_nonzero(active, axis=0), dtype=np.int64)
     if defined.all() and not sign:
         return np.diff(code.indptr).astype(np.int64)

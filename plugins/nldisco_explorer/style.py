@@ -12,7 +12,6 @@ __all__ = [
     "PAGE_SX",
     "PICKER_CSS",
     "PICKER_SX",
-    "PINS_SX",
     "QUIET_SX",
     "TABLE_CSS",
     "THEMES",
@@ -159,8 +158,6 @@ label.MuiInputLabel-root { color: #ffffff !important; }
 
 WHOLE_HEIGHT = {"flex-shrink": "0", "height": "max-content", "min-height": "max-content"}
 """Of what scrolls: as high as what it holds, so that the table beside it stays in sight."""
-
-PINS_SX: dict[str, Any] = {"& .MuiToggleButton-root": {"whiteSpace": "nowrap", "padding": "3px 10px"}}
 
 QUIET_SX: dict[str, Any] = {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "whiteSpace": "nowrap"}
 

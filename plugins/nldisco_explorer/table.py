@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import io
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +18,13 @@ from numpy.typing import NDArray
 
 from nldisco_core.selection import Selection
 from nldisco_explorer.component import bar
+from nldisco_explorer.links import PRESET, SEARCH, SORT, SUPPORTED, comparable
 from nldisco_explorer.live import HOME, LiveSelection, Place
-from nldisco_explorer.ranking import KEY, latent_of, ranked, row_beside, scored_split
+from nldisco_explorer.presets import PRESETS
+from nldisco_explorer.ranking import KEY, latent_of, ranked, row_beside, scored_split, with_best
 from nldisco_explorer.readings import ALL_SPLITS, Readings
-from nldisco_explorer.style import CARD_CSS, PINS_SX, TABLE_CSS
+from nldisco_explorer.style import CARD_CSS, TABLE_CSS
+from nldisco_explorer.wording import number
 
 __all__ = ["RankedTable"]
 
@@ -76,10 +81,12 @@ HIDDEN = (
     "flags",
 )
 UNTESTED = "untested"
+FROM_PARQUET = ("model", "instance", "latent", "sign", "variable", "condition", "split")
+"""What tells rows of the run's own tables apart; a saved table names it too."""
 TITLES = {
     "mutual_information": "information",
     "resultant_length": "resultant",
-    "n_active": "active bins",
+    "n_active": "active bins of the variable",
     "n_visits": "visits",
     "preferred": "prefers",
     "active": "share active",
@@ -114,7 +121,7 @@ class RankedTable:
         self._rows, self._filled = pd.DataFrame(), tuple[object, ...]()
         self._pickers = {name: self._picker(label) for name, label in PICKERS.items()}
         self._supported = pmui.Checkbox(label="supported only", value=False, size="small", margin=(2, 0))
-        self._supported.param.watch(lambda _: self.show(live.place), "value")
+        self._supported.param.watch(lambda event: self._set({SUPPORTED: "1" if event.new else None}), "value")
         self._search = pmui.TextInput(
             label="search",
             placeholder="number, value, name or note",
@@ -123,9 +130,9 @@ class RankedTable:
             margin=0,
             css_classes=["search", f"search-{live.place.page}"],
         )
-        self._search.param.watch(lambda _: self.show(live.place), "value_input")
-        self._pins = pmui.RadioButtonGroup(options=[], size="small", visible=False, sx=PINS_SX, margin=(6, 0, 0, 0))
-        self._pins.param.watch(lambda event: self._pinned(event.new), "value")
+        self._search.param.watch(lambda event: self._set({SEARCH: event.new.strip() or None}), "value_input")
+        self._pins, self._pinned = bar(margin=(6, 0, 0, 0)), dict[tuple[int, int], Any]()
+        self._presets = {name: self._preset(name) for name in PRESETS}
         self._all = pmui.Button(
             label="Show all latents", size="small", variant="outlined", visible=False, margin=(4, 0)
         )
@@ -149,7 +156,8 @@ class RankedTable:
             margin=0,
         )
         self.table.on_click(self._clicked)
-        download = pmui.FileDownload(
+        self.table.param.watch(self._sorted, "sorters")
+        self._download = download = pmui.FileDownload(
             callback=self._csv,
             filename="mappings.csv",
             label="Download CSV",
@@ -159,6 +167,7 @@ class RankedTable:
         download.variant = "outlined"  # given to the constructor it makes Panel 1.9 warn of a deprecation of its own
         self.panel = pn.Column(
             bar(*self._pickers.values(), self._search, self._supported),
+            bar(*self._presets.values(), margin=(8, 0, 0, 0)),
             self._pins,
             self._count,
             self._all,
@@ -177,6 +186,26 @@ class RankedTable:
         made.param.watch(lambda _: self._picked(), "value")
         return made
 
+    def _preset(self, name: str) -> Any:
+        made = _small_button(name, lambda: self._take_preset(name))
+        made.param.update(description=PRESETS[name].says, css_classes=["preset"])
+        return made
+
+    def _set(self, settings: dict[str, str | None]) -> None:
+        """A person set something of the table itself."""
+        place = self._live.place
+        if not self._filling:
+            self._live.go(replace(place, selection=place.selection.set_to(settings)))
+
+    def _take_preset(self, name: str) -> None:
+        """A preset was pressed: it brings its own order; pressed again it is taken back."""
+        self._set({PRESET: None if self._live.selection.setting(PRESET) == name else name, SORT: None})
+
+    def _sorted(self, event: Any) -> None:
+        """A person sorted by a column."""
+        order = ",".join(("-" if each["dir"] == "desc" else "") + each["field"] for each in event.new)
+        self._set({SORT: order or None})
+
     def show(self, place: Place) -> None:
         """Fill pickers and table for a place, and mark the row of its latent."""
         self._filling = True
@@ -186,6 +215,7 @@ class RankedTable:
                 self._fill_pickers(place)
                 self._fill_table(place)
                 self._filled = chosen
+            self._show_settings(place.selection)
             self._show_pins(place.selection)
             self._mark(place.selection)
         finally:
@@ -200,21 +230,40 @@ class RankedTable:
             selection.lasso,
             self._reads.notes.stamp,
             id(self._reads.mapping(selection.model, mapper or "")) if mapped else None,
-            self._supported.value,
-            self._search.value_input,
+            *(selection.setting(name) for name in (SUPPORTED, SEARCH, PRESET)),
         )
 
-    def _show_pins(self, selection: Selection) -> None:
-        """The pinned latents in a row, to go back to."""
-        pins = {f"⚑ {each}": each for each in selection.pinned}
-        if self._pins.options != pins:
-            self._pins.param.update(options=pins, value=None, visible=bool(pins))
-        self._pins.value = selection.latent if selection.latent in selection.pinned else None
+    def _show_settings(self, selection: Selection) -> None:
+        """What is set of the table itself."""
+        self._supported.value = selection.setting(SUPPORTED) is not None
+        words = selection.setting(SEARCH) or ""
+        if self._search.value_input.strip() != words:
+            self._search.param.update(value=words, value_input=words)
+        for name, button in self._presets.items():
+            button.variant = "contained" if name == selection.setting(PRESET) else "outlined"
+        columns = (selection.setting(SORT) or "").split(",")
+        sorters = [
+            {"field": each.removeprefix("-"), "dir": "desc" if each.startswith("-") else "asc"}
+            for each in columns
+            if each.removeprefix("-") in self.table.value
+        ]
+        if sorters != self.table.sorters:
+            self.table.sorters = sorters
 
-    def _pinned(self, latent: int | None) -> None:
-        """A pin was pressed."""
-        if not self._filling and latent is not None:
-            self._live.select(latent=latent)
+    def _show_pins(self, selection: Selection) -> None:
+        """What is pinned in a row, to go back to."""
+        if tuple(self._pinned) != selection.pinned:
+            self._pinned = {pin: self._pin(*pin) for pin in selection.pinned}
+            self._pins[:] = list(self._pinned.values())
+        for pin, button in self._pinned.items():
+            button.variant = "contained" if pin == (selection.latent, selection.sign) else "outlined"
+
+    def _pin(self, latent: int, sign: int) -> Any:
+        made = _small_button(
+            f"⚑ {latent}{ {1: '+', -1: '−'}.get(sign, '') }", lambda: self._live.select(latent=latent, sign=sign)
+        )
+        made.css_classes = ["pin"]
+        return made
 
     def _mark(self, selection: Selection) -> None:
         rows = self._rows
@@ -245,7 +294,7 @@ class RankedTable:
         choices: dict[str, tuple[dict[str, Any], Any]] = {
             "model": ({_called(reads, name): name for name in reads.models}, selection.model),
             "instance": ({str(i): i for i in range(reads.space(selection.model).n_instances)}, selection.instance),
-            "variable": ({name: name for name in reads.mapped_variables(place.selection.mapper)}, selection.variable),
+            "variable": (_variables(reads, selection.mapper), selection.variable),
             "condition": ({name: name for name in (WHOLE, *conditions)}, place.selection.condition or WHOLE),
             "split": ({name: name for name in splits}, selection.split),
             "mapper": ({name: name for name in reads.mappers}, place.selection.mapper),
@@ -253,16 +302,22 @@ class RankedTable:
         for name, (options, value) in choices.items():
             picker = self._pickers[name]
             picker.visible = name != "mapper" or len(options) > 1
-            if picker.options != options:
-                picker.options = options
+            offers = "groups" if name == "variable" else "options"
+            if getattr(picker, offers) != options:
+                setattr(picker, offers, options)
             picker.value = value
 
     def _fill_table(self, place: Place) -> None:
-        rows = ranked(self._reads, place.selection)
+        rows, selection = ranked(self._reads, place.selection), place.selection
         n_rows = len(rows)
-        if self._supported.value and "supported" in rows:
+        for name, button in self._presets.items():
+            button.visible = PRESETS[name].fits(rows)
+        chosen = PRESETS.get(selection.setting(PRESET) or "")
+        if chosen is not None and chosen.fits(rows):
+            rows = chosen.of(rows)
+        if selection.setting(SUPPORTED) and "supported" in rows:
             rows = rows[rows["supported"].astype("boolean").fillna(False).astype(bool)].reset_index(drop=True)
-        if words := self._search.value_input.strip().casefold():
+        if words := (selection.setting(SEARCH) or "").casefold():
             rows = rows[_holding(rows, words)].reset_index(drop=True)
         self._all.visible = place.selection.lasso is not None
         compact: tuple[str, ...] = COMPACT_WHOLE if place.selection.condition is None else COMPACT_VALUE
@@ -284,10 +339,15 @@ class RankedTable:
                     if pd.api.types.is_float_dtype(shown[name])
                 },
                 text_align={name: "right" for name in columns if pd.api.types.is_numeric_dtype(shown[name])},
+                header_tooltips={"q": self._floor(rows)} if "q" in columns else {},
             )
-        self._rows, selection = rows, place.selection
+        self._rows = rows
+        self._download.filename = _file_name(selection, self._split(selection))
         n_latents = self._reads.space(selection.model).n_latents
-        said = f"<p>{html.escape(self._counted(place, len(rows), n_rows, n_latents))}</p>"
+        counted = [self._counted(place, len(rows), n_rows, n_latents), self._floor(rows)]
+        if selection.condition is not None and "q" not in rows and scored_split(self._reads, selection) is not None:
+            counted.append(f"No q: {selection.mapper} tests whole variables, not single values.")
+        said = f"<p>{html.escape(' '.join(filter(None, counted)))}</p>"
         if not self._compact and n_rows and selection.mapper is not None:
             notes = self._reads.mapping(selection.model, selection.mapper).notes
             items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
@@ -299,7 +359,13 @@ class RankedTable:
     def _counted(self, place: Place, n_shown: int, n_rows: int, n_latents: int) -> str:
         selection = place.selection
         what = "halves" if selection.sign else "latents"
-        hidden = f", {n_rows - n_shown} hidden by the search or for too little support" if n_shown < n_rows else ""
+        name = selection.setting(PRESET)
+        by = [
+            *([f"the preset “{name}”"] if name else []),
+            *(["the search"] if selection.setting(SEARCH) else []),
+            *(["“supported only”"] if selection.setting(SUPPORTED) else []),
+        ]
+        hidden = f", {n_rows - n_shown} hidden by {' and '.join(by)}" if n_shown < n_rows else ""
         hidden += "" if selection.lasso is None else ", those caught on the map"
         n_all = n_latents * (2 if selection.sign else 1)
         shown = f"{n_shown} of {n_all} {what} of instance {selection.instance} shown{hidden}."
@@ -324,7 +390,10 @@ class RankedTable:
         same_values = (new.variable, new.mapper) == (old.variable, old.mapper) and chosen["condition"] != WHOLE
         new = replace(new, condition=chosen["condition"] if same_values else None)
         if (new.model, new.instance) != (old.model, old.instance):
-            new = _with_best(self._reads, replace(new, pinned=(), lasso=None))
+            beside = [old.against] if old.against and ":" not in old.against else []
+            kept = old.against in comparable(self._reads, new.model, new.instance, beside)
+            new = replace(new, pinned=(), lasso=None, against=old.against if kept else None)
+            new = with_best(self._reads, new)
         self._live.go(replace(place, selection=new))
 
     def _clicked(self, event: Any) -> None:
@@ -340,8 +409,30 @@ class RankedTable:
         return row_beside(pd.DataFrame({"latent": latent, "sign": sign}), selection, by)
 
     def _csv(self) -> io.StringIO:
-        """The table as shown, all pages of it."""
-        return io.StringIO(self.table.value.drop(columns=KEY).to_csv(index=False))
+        """The table as shown and sorted, all pages of it, with what tells its rows apart in the run's own tables."""
+        shown, selection = self.table.current_view, self._live.selection
+        rows = self._rows.set_index(KEY).loc[shown[KEY]].reset_index(drop=True)
+        known = {"model": selection.model, "instance": selection.instance, "variable": selection.variable}
+        rows = rows.assign(**{name: value for name, value in known.items() if name not in rows})
+        rows = rows.assign(split=self._split(selection))
+        columns = [name for name in shown if name not in (KEY, "half", *FROM_PARQUET)]
+        told = rows[[*(name for name in FROM_PARQUET if name in rows), *columns]]
+        return io.StringIO(told.assign(run=selection.run)[["run", *told]].to_csv(index=False))
+
+    def _split(self, selection: Selection) -> str:
+        """The split whose scores are shown, the selected one where none are."""
+        return scored_split(self._reads, selection) or selection.split
+
+    def _floor(self, rows: pd.DataFrame) -> str:
+        """How many of the rows have the smallest q that their relabellings can give; empty where none has."""
+        model, mapper = self._live.selection.model, self._live.selection.mapper
+        mapped = mapper is not None and self._reads.is_mapped(model, mapper)
+        least = self._reads.scored(model, mapper or "").least_p if mapped else None
+        if least is None or not {"q", "p"} <= set(rows):
+            return ""
+        q = rows["q"].where(rows["p"] <= least[0] * (1 + 1e-9))
+        smallest = f"q ≤ {number(float(q.min()), 2)}, the least that {least[1]:,} relabellings can give"
+        return f"{(q == q.min()).sum()} have {smallest}." if q.notna().any() else ""
 
 
 def _holding(rows: pd.DataFrame, words: str) -> NDArray[np.bool_]:
@@ -358,9 +449,20 @@ def _called(reads: Readings, model: str) -> str:
     return f"{reads.run.model.provider} (model)" if model == "model" else f"{model} (control)"
 
 
-def _with_best(reads: Readings, selection: Selection) -> Selection:
-    rows = ranked(reads, selection)
-    if len(rows):
-        return replace(selection, latent=int(rows["latent"].iloc[0]), sign=int(rows["sign"].iloc[0]))
-    signed = reads.space(selection.model).code_kind == "signed"
-    return replace(selection, latent=0, sign=1 if signed else 0)
+def _variables(reads: Readings, mapper: str | None) -> dict[str, list[str]]:
+    """Variables under headings, those that the mapper speaks of first."""
+    mapped = () if mapper is None else reads.scored("model", mapper).variables
+    others = [name for name in reads.mapped_variables(mapper) if name not in mapped]
+    return {name: held for name, held in ((f"mapped by {mapper}", list(mapped)), ("not mapped", others)) if held}
+
+
+def _small_button(label: str, act: Callable[[], None]) -> Any:
+    made = pmui.Button(label=label, size="small", variant="outlined", margin=0)
+    made.on_click(lambda _: act())
+    return made
+
+
+def _file_name(selection: Selection, split: str) -> str:
+    """Of the saved table."""
+    parts = (selection.run, selection.variable, selection.condition, split)
+    return re.sub(r"[^\w.-]+", "-", "_".join(part for part in parts if part)) + ".csv"

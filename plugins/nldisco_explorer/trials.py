@@ -27,6 +27,7 @@ class Trials:
 
     def __init__(self, data: Binned) -> None:
         self._data = data
+        self._by_value: dict[str, dict[str, tuple[int, ...]]] = {}
         self._around: dict[tuple[str, int, int], NDArray[np.int32]] = {}
 
     @cached_property
@@ -52,6 +53,20 @@ class Trials:
         """Columns trials can be grouped by: two to 200 values that are no times."""
         others = [name for name in self.frame if name not in (*self.events, "session")]
         return tuple(name for name in others if 2 <= self.frame[name].nunique() <= MOST_GROUPS)
+
+    def by_value(self, column: str) -> dict[str, tuple[int, ...]]:
+        """Trials by the value they have in a column, in the order of the values; those without one are left out."""
+        if column not in self._by_value:
+            codes, values = pd.factorize(self.frame[column], sort=True)
+            labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+            held = [tuple(np.flatnonzero(codes == code).tolist()) for code in range(len(labels))]
+            self._by_value[column] = dict(zip(labels, held, strict=True))
+        return self._by_value[column]
+
+    def value_of(self, trials: tuple[int, ...] | None) -> tuple[str, str] | None:
+        """Column and value that all of these trials have and no other has; None where there is no such pair."""
+        pairs = ((column, label, held) for column in self.groupings for label, held in self.by_value(column).items())
+        return next(((column, label) for column, label, held in pairs if held == trials), None) if trials else None
 
     def around(self, event: str, start_s: float, stop_s: float) -> NDArray[np.int32]:
         """(n_trials, n_offsets) stacked bin that holds each time around an event, -1 where there is none.

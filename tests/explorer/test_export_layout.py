@@ -74,7 +74,8 @@ def test_space_is_drawn_on_paper_as_it_was_left_on_the_screen(turn: tuple[float,
     (yaw, pitch), (points,) = turn, figure.axes[0].collections
     about_z = np.array([[np.cos(yaw), np.sin(yaw), 0], [-np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
-    expected = (about_x @ about_z @ np.eye(3)).T[:, [0, 2]]
+    turned = (about_x @ about_z @ np.eye(3)).T
+    expected = turned[np.argsort(-turned[:, 1], kind="stable")][:, [0, 2]]  # what is far is drawn first
     np.testing.assert_allclose(np.asarray(points.get_offsets()), expected, atol=1e-6)
 
 

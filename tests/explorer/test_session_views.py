@@ -191,7 +191,7 @@ def test_second_session_has_its_own_bins(host: Host, reach_run: Run) -> None:
 
 
 def test_pinned_latents_have_rows_of_their_own(host: Host, reach_run: Run) -> None:
-    host.select(pinned=(5, 3, 9))
+    host.select(pinned=((5, 0), (3, 0), (9, 0)))
     found = panels(host)
     assert [name for name in found if name.startswith("latent")] == ["latent 3", "latent 5", "latent 9"]
     code = reach_run.latents.main.csc(0)[:, [5]].toarray()[:, 0]

@@ -240,7 +240,9 @@ def _turned(layer: Layer, turn: tuple[float, float]) -> Layer:
     (cy, sy), (cp, sp) = ((math.cos(angle), math.sin(angle)) for angle in turn)
     across, deep = cy * x + sy * y, cy * y - sy * x
     places = {"x": across, "y": cp * z + sp * deep, "depth": cp * deep - sp * z}
-    return Layer(layer.kind, {**layer.arrays, **places}, **layer.style)
+    each = {**{name: array for name, array in layer.arrays.items() if name != "xyz"}, **places}
+    order = np.argsort(-places["depth"], kind="stable") if layer.kind == "cloud" else slice(None)  # the nearest on top
+    return Layer(layer.kind, {name: array[order] for name, array in each.items()}, **layer.style)
 
 
 def _cloud(axes: Axes, layer: Layer, style: dict[str, Any]) -> None:

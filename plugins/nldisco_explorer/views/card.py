@@ -17,6 +17,8 @@ from nldisco_explorer.wording import number, share
 __all__ = ["LatentCard"]
 
 SHOWN = {"preferred": "Prefers", "resultant_length": "Resultant length"}
+OF_VALUE = {"coverage": "coverage", "specificity": "specificity", "auroc": "AUROC"}
+ACTIVE = "activation_"
 HELD_OUT = {"mutual_information": "information", "max_mcc": "largest MCC", "mcc": "MCC", "auroc": "AUROC"}
 """What a mapper may say of test bins, the first that it does say is shown."""
 
@@ -74,14 +76,17 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     facts = [("Active", f"{share(known.density)} of bins ({known.n_active})")]
     if "n_visits" in scores:
         facts.append(("Visits", f"{scores['n_visits']:.0f}"))
-    facts.append(_tested(known.held_out, selection))
-    facts += [(term, _value(column, scores[column])) for column, term in SHOWN.items() if column in scores]
+    whole = "" if selection.condition is None else ", all values"
+    facts.append(_tested(known.held_out, selection, whole))
+    facts += [(term + whole, _value(column, scores[column])) for column, term in SHOWN.items() if column in scores]
+    if selection.condition is not None:
+        facts.append((f"{selection.condition} alone", _alone(known.of_value)))
     if (score := next((name for name in HELD_OUT if name in known.held_out), None)) is not None:
-        facts.append(("On held-out bins", f"{HELD_OUT[score]} {_value(score, known.held_out[score])}"))
+        facts.append((f"On held-out bins{whole}", f"{HELD_OUT[score]} {_value(score, known.held_out[score])}"))
     if known.copy:
         facts.append(_copied(known.copy))
     if known.seeds:
-        facts.append(_found_again(known.seeds))
+        facts.append(_found_again(known.seeds, known.seeds_by_chance))
     if known.best_control is not None:
         name, score, value = known.best_control
         own = f" (here {number(float(scores[score]))})" if score in scores else ""
@@ -91,9 +96,9 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     return facts
 
 
-def _tested(scores: dict[str, Any], selection: Selection) -> tuple[str, str]:
+def _tested(scores: dict[str, Any], selection: Selection, whole: str) -> tuple[str, str]:
     variable = (selection.variable or "").replace("_", " ")
-    term = f"Tuned to {variable}" if variable else "Tested"
+    term = f"Tuned to {variable}{whole}" if variable else "Tested"
     if "q" not in scores:
         return term, _why_untested(scores)
     null, statistic = scores.get("null", "its null"), scores.get("statistic", "no name")
@@ -106,10 +111,28 @@ def _why_untested(scores: dict[str, Any]) -> str:
     return "not tested: it does not stand out on train bins" if scores.get("chosen") is False else "not tested"
 
 
-def _found_again(seeds: dict[str, Any]) -> tuple[str, str]:
-    decoder, activation = (seeds.get(f"{kind}_similarity") for kind in ("decoder", "activation"))
-    said = [f"decoder cosine {number(float(decoder), 2)}"] if decoder is not None else []
-    said += [f"activation r {number(float(activation), 2)}"] if activation is not None else []
+def _alone(scores: dict[str, Any]) -> str:
+    """What a mapper says of one value of its variable."""
+    if not scores:
+        return "not scored"
+    said = [f"{term} {_value(column, scores[column])}" for column, term in OF_VALUE.items() if column in scores]
+    tested = f"q {number(float(scores['q']), 2)}" if "q" in scores else "not tested by value"
+    return f"{', '.join([*said, tested])} ({scores['split']})"
+
+
+def _found_again(seeds: dict[str, Any], by_chance: dict[str, float]) -> tuple[str, str]:
+    """How alike the partners in other instances are, beside what the median latent reaches by chance."""
+    said = []
+    for kind, measure, prefix in (
+        ("decoder", "decoder cosine", "null_"),
+        ("activation", "activation r", f"{ACTIVE}null_"),
+    ):
+        if (value := seeds.get(f"{kind}_similarity")) is not None:
+            nulls = {name.removeprefix(prefix): each for name, each in by_chance.items() if name.startswith(prefix)}
+            listed = ", ".join(f"{name} {number(each, 2)}" for name, each in nulls.items())
+            said.append(
+                f"{measure} {number(float(value), 2)} ({f'median by chance: {listed}' if nulls else 'no null kept'})"
+            )
     agreed = any(seeds.get(f"{kind}_consensus") is True for kind in ("decoder", "activation"))
     return "In other instances", ", ".join(said) + ("; consensus" if agreed else "")
 

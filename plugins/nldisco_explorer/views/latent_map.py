@@ -133,7 +133,8 @@ def map_drawing(
                 **style,
             )
         )
-    for latents, colour in (((selection.latent,), "behaviour"), (selection.pinned, "text")):
+    pinned = tuple(latent for latent, _ in selection.pinned)
+    for latents, colour in (((selection.latent,), "behaviour"), (pinned, "text")):
         ringed = [each for each in latents if each is not None and each in set(placed.tolist())]
         if ringed:
             x, y = made.places[ringed].T

@@ -169,10 +169,9 @@ class _SessionTile(CanvasTile):
     def _whole(self, selection: Selection) -> Selection:
         return replace(selection, split="all")
 
-    def _trace(self, latent: int | None) -> NDArray[np.float32]:
-        """(n_bins,) activation in the session in view, of all splits; pinned latents of signed codes as they are."""
+    def _trace(self, latent: int | None, sign: int) -> NDArray[np.float32]:
+        """(n_bins,) activation of a latent, or of its half, in the session in view, of all splits."""
         assert self._selection is not None
-        sign = self._selection.sign if latent == self._selection.latent else 0
         chosen = replace(self._whole(self._selection), latent=latent, sign=sign)
         return self._reads.activations(chosen).trace(self._reads.run.counts.n_bins)[self._time.rows]
 
@@ -202,16 +201,17 @@ class _SessionTile(CanvasTile):
 
     def _drawing(self, selection: Selection) -> Drawing:
         time, window = self._time, self._window
-        trace = self._trace(selection.latent)
+        trace = self._trace(selection.latent, selection.sign)
         chosen = self._reads.split_mask(selection.split)[time.rows]
         panels: list[Panel] = [time.strip(trace, np.ascontiguousarray(chosen), window)]
         heights = [STRIP]
-        pinned = [each for each in selection.pinned if each != selection.latent][:MOST_PINNED]
-        for latent, colour in zip((selection.latent, *pinned), ROW_COLOURS, strict=False):
-            values = trace if latent == selection.latent else self._trace(latent)
-            name = "activation" if not pinned else f"latent {latent}"
+        own = (selection.latent, selection.sign)
+        pinned = [each for each in selection.pinned if each != own][:MOST_PINNED]
+        for each, colour in zip((own, *pinned), ROW_COLOURS, strict=False):
+            values = trace if each == own else self._trace(*each)
+            name = latent_name(replace(selection, latent=each[0], sign=each[1])).lower() if pinned else "activation"
             panels.append(time.activation(values, window, name=name, row=len(heights), colour=colour))
-            heights.append(ACTIVATION_ROW if latent == selection.latent else PINNED_ROW)
+            heights.append(ACTIVATION_ROW if each == own else PINNED_ROW)
         for name in self._variables.value:
             covariate = self._reads.covariate(name)
             panels.append(time.behaviour(covariate, window, row=len(heights), trace=trace))
@@ -232,7 +232,7 @@ class _SessionTile(CanvasTile):
         which = "in which it is most active"
         return [few_coloured(spoken(name), n, which) for name, n in counts.items()]
 
-    def _summary(self, selection: Selection, trace: NDArray[np.float32], pinned: list[int]) -> str:
+    def _summary(self, selection: Selection, trace: NDArray[np.float32], pinned: list[tuple[int, int]]) -> str:
         time, (low, high) = self._time, self._window
         inside = time.inside(low, high)
         active, n_bins = int(np.count_nonzero(trace[inside])), inside.stop - inside.start
@@ -243,7 +243,7 @@ class _SessionTile(CanvasTile):
             f"{latent_name(selection)}{where}, {number(low, 5)} to {number(high, 5)} s of {number(time.high_s, 5)} s:",
             f"active in {active} of {n_bins} bins ({share(active / max(n_bins, 1))}),",
             f"{len(self._bouts())} activations in the session.",
-            f"Pinned beside it: {', '.join(map(str, pinned))}." if pinned else "",
+            f"Pinned beside it: {', '.join(str(latent) for latent, _ in pinned)}." if pinned else "",
             *self._few_coloured(),
             f"Grey: {n_gaps} gap{'s' * (n_gaps != 1)} in the recording." if n_gaps else "",
             ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import panel_material_ui as pmui
 
 from nldisco_core.colours import PALETTE
 from nldisco_core.runs import Run
@@ -19,6 +20,7 @@ from nldisco_explorer.wording import number
 __all__ = ["AlignedTrials"]
 
 MOST_EVENTS = 3
+ANY = "any value"
 MOST_ROWS = 500
 RASTER, MEANS, LEGEND = 290, 190, 24
 
@@ -43,7 +45,41 @@ class _TrialsTile(CanvasTile):
         self._align = self.picker("aligned to", "align", options={spoken(each): each for each in events})
         by = {"no groups": "", **{spoken(each): each for each in reads.groupings}}
         self._by = self.picker("grouped by", "by", options=by)
-        super().__init__(self._align, self._by)
+        columns = {"all trials": "", **{f"only of a {spoken(each)}": each for each in reads.trials.groupings}}
+        self._column = pmui.Select(label="trials drawn", options=columns, size="small", width=190, margin=0)
+        self._column.param.watch(lambda event: self._choose(event.new), "value")
+        self._value = pmui.Select(label="with", options={ANY: ""}, size="small", width=150, margin=0, visible=False)
+        self._value.param.watch(lambda event: self._only(event.new), "value")
+        super().__init__(self._align, self._by, self._column, self._value)
+
+    def _choose(self, column: str) -> None:
+        """A column was chosen, whose values are then on offer; or all trials are."""
+        if self._filling:
+            return
+        self._fill_values(column, "")
+        self.select(trial_filter=None)
+
+    def _only(self, value: str) -> None:
+        """A value was chosen."""
+        self.select(trial_filter=self._reads.trials.by_value(self._column.value).get(value) if value else None)
+
+    def _fill_values(self, column: str, value: str) -> None:
+        with self.filling():
+            offers = [*self._reads.trials.by_value(column)] if column else []
+            self._value.param.update(options={ANY: "", **{each: each for each in offers}}, value=value)
+            self._value.visible = bool(column)
+
+    def _show_filter(self, trials: tuple[int, ...] | None) -> None:
+        """Which trials are drawn; a column that waits for its value stays as it is."""
+        found = self._reads.trials.value_of(trials)
+        if found is not None:
+            with self.filling():
+                self._column.value = found[0]
+            self._fill_values(*found)
+        elif self._value.value or trials is not None:
+            with self.filling():
+                self._column.value = ""
+            self._fill_values("", "")
 
     def show(self, selection: Selection) -> None:
         """Draw the selected latent."""
@@ -52,6 +88,7 @@ class _TrialsTile(CanvasTile):
         by = selection.by if selection.by in reads.groupings else None
         with self.filling():
             self._align.value, self._by.value = first, by or ""
+        self._show_filter(selection.trial_filter)
         beside = [first, *(event for event in events if event != first)][:MOST_EVENTS]
         groups = groups_at(reads, by, first)
         self.draw(trial_drawing(reads, selection, [aligned(reads, selection, each, groups) for each in beside], groups))
