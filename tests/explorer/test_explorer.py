@@ -326,7 +326,7 @@ def test_keys_move_pin_and_say_where_they_cannot(written_run: Run) -> None:
     assert shell.live.selection.latent == 12
     assert not shell._browser.replaces
     shell._done({"kind": "pin"})
-    assert shell.live.selection.pinned == (12,)
+    assert shell.live.selection.pinned == ((12, 0),)
     shell._done({"kind": "latent", "number": "twelve"})
     assert "'twelve'" in shell._notice.object
     assert shell.live.selection.latent == 12

@@ -195,6 +195,40 @@ def test_pickers_ask_for_what_they_are_set_to_and_filling_them_asks_for_nothing(
     assert explorer.asked == [{"by": "target"}, {"align": "start_s"}, {"by": None}]
 
 
+def test_trials_are_chosen_by_a_column_and_a_value(reach_run: Run, selection: Selection) -> None:
+    tile, explorer = AlignedTrials().build(reach_run), Asked(reach_run)
+    tile.join(explorer)
+    tile.show(selection)
+    tile._column.value = "target"
+    assert tile._value.options == {"any value": "", **{each: each for each in sorted(TARGETS)}}
+    tile._value.value = "NW"
+    frames = [session.trials.frame for session in reach_run.counts.sessions if session.trials is not None]
+    targets = [target for frame in frames for target in frame["target"]]
+    northwest = tuple(i for i, target in enumerate(targets) if target == "NW")
+    assert explorer.asked == [{"trial_filter": None}, {"trial_filter": northwest}]
+    tile.show(replace(selection, trial_filter=northwest))
+    assert f"{len(northwest)} of {len(targets)} trials" in tile.drawing.summary
+    assert "Only trials with target NW are drawn here; other tiles draw all bins." in tile.drawing.summary
+    assert len(explorer.asked) == 2
+
+
+def test_link_that_chooses_trials_fills_their_pickers(reach_run: Run, selection: Selection) -> None:
+    northwest = readings(reach_run).trials.by_value("target")["NW"]
+    tile, explorer = AlignedTrials().build(reach_run), Asked(reach_run)
+    tile.join(explorer)
+    tile.show(replace(selection, trial_filter=northwest))
+    assert (tile._column.value, tile._value.value) == ("target", "NW")
+    tile.show(replace(selection, trial_filter=(0, 5, 6)))
+    assert (tile._column.value, tile._value.visible) == ("as chosen", False)
+    assert "Only 3 chosen trials are drawn here" in tile.drawing.summary
+    assert explorer.asked == []
+    tile._column.value = ""
+    assert explorer.asked == [{"trial_filter": None}]
+    tile.show(selection)
+    assert tile._column.value == ""
+    assert "as chosen" not in tile._column.options
+
+
 def test_no_trial_left_is_said(reach_run: Run, selection: Selection) -> None:
     tile = AlignedTrials().build(reach_run)
     tile.show(replace(selection, trial_filter=(10_000,)))

@@ -66,7 +66,7 @@ class _TrialTile(StillTile):
         panel, told = (_by_value if is_spread else _by_label)(name, values)
         missing = len(self._columns[name]) - len(values)
         said = [
-            f"{self._n_trials} trials, {self._n_used} of them with bins.",
+            f"{self._n_trials} trials, {self._n_used} of them with bins; all are counted, however few are drawn.",
             told,
             f"{missing} trials without one." if missing else "",
         ]

@@ -21,6 +21,9 @@ __all__ = ["AlignedTrials"]
 
 MOST_EVENTS = 3
 ANY = "any value"
+CHOSEN = "as chosen"
+"""Stands for trials that no value of a column picks out, as a link may name them."""
+
 MOST_ROWS = 500
 RASTER, MEANS, LEGEND = 290, 190, 24
 
@@ -45,8 +48,8 @@ class _TrialsTile(CanvasTile):
         self._align = self.picker("aligned to", "align", options={spoken(each): each for each in events})
         by = {"no groups": "", **{spoken(each): each for each in reads.groupings}}
         self._by = self.picker("grouped by", "by", options=by)
-        columns = {"all trials": "", **{f"only of a {spoken(each)}": each for each in reads.trials.groupings}}
-        self._column = pmui.Select(label="trials drawn", options=columns, size="small", width=190, margin=0)
+        self._columns = {"all": "", **{f"by {spoken(each)}": each for each in reads.trials.groupings}}
+        self._column = pmui.Select(label="trials", options=self._columns, size="small", width=190, margin=0)
         self._column.param.watch(lambda event: self._choose(event.new), "value")
         self._value = pmui.Select(label="with", options={ANY: ""}, size="small", width=150, margin=0, visible=False)
         self._value.param.watch(lambda event: self._only(event.new), "value")
@@ -54,7 +57,7 @@ class _TrialsTile(CanvasTile):
 
     def _choose(self, column: str) -> None:
         """A column was chosen, whose values are then on offer; or all trials are."""
-        if self._filling:
+        if self._filling or column == CHOSEN:
             return
         self._fill_values(column, "")
         self.select(trial_filter=None)
@@ -71,15 +74,13 @@ class _TrialsTile(CanvasTile):
 
     def _show_filter(self, trials: tuple[int, ...] | None) -> None:
         """Which trials are drawn; a column that waits for its value stays as it is."""
+        waiting = "" if self._value.value or self._column.value == CHOSEN else self._column.value
         found = self._reads.trials.value_of(trials)
-        if found is not None:
-            with self.filling():
-                self._column.value = found[0]
-            self._fill_values(*found)
-        elif self._value.value or trials is not None:
-            with self.filling():
-                self._column.value = ""
-            self._fill_values("", "")
+        column, value = found or (waiting if trials is None else CHOSEN, "")
+        with self.filling():
+            others = {"as chosen": CHOSEN} if column == CHOSEN else {}
+            self._column.param.update(options=self._columns | others, value=column)
+        self._fill_values("" if column == CHOSEN else column, value)
 
     def show(self, selection: Selection) -> None:
         """Draw the selected latent."""
@@ -244,6 +245,12 @@ def _legend(title: str, names: list[str], colours: list[int | str], span: int) -
     )
 
 
+def _chosen(reads: Readings, trials: tuple[int, ...]) -> str:
+    """Which trials are drawn, in words."""
+    found = reads.trials.value_of(trials)
+    return f"{len(trials)} chosen trials" if found is None else f"trials with {spoken(found[0])} {found[1]}"
+
+
 def _summary(
     reads: Readings,
     selection: Selection,
@@ -254,6 +261,8 @@ def _summary(
     n_all = len(reads.trials.frame)
     where = "" if selection.split == "all" else f" of the {selection.split} split"
     said = [f"{latent_name(selection)} around {spoken(each.event)}: {len(each.trials)} of {n_all} trials{where}."]
+    if selection.trial_filter is not None:
+        said.append(f"Only {_chosen(reads, selection.trial_filter)} are drawn here; other tiles draw all bins.")
     peaks = {code: (float(np.nanmax(mean)), int(np.nanargmax(mean))) for code, (mean, _, _) in means.items()}
     code = max(peaks, key=lambda code: peaks[code][0])
     value, at = peaks[code]
