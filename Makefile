@@ -3,9 +3,8 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	command -v $$candidate >/dev/null 2>&1 && $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && { echo $$candidate; break; }; done)
 BIN := .venv/bin
 ARGS ?=
-RUN ?= $(lastword $(sort $(wildcard runs/*head-direction*)))
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs screenshots clean
 
 demo: .venv/installed
 	$(BIN)/nldisco demo $(ARGS)
@@ -23,8 +22,8 @@ bench: .venv/installed-test
 	@missed=0; for script in $(filter-out %/reporting.py %/unrelated.py,$(wildcard benchmarks/*.py)); do \
 		$(BIN)/python $$script || missed=1; done; exit $$missed
 
-docs: .venv/installed-test
-	$(BIN)/python docs/make_screenshots.py $(RUN)
+docs screenshots: .venv/installed-test
+	$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/python" >&2; exit 1; }

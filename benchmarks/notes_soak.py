@@ -94,7 +94,7 @@ class Visitor(threading.Thread):
                 self.typed.append(name)
                 self._talk.message("PATCH-DOC", {"events": [text, TALKING["change"](self._name, "value_input", name)]})
                 self._talk.message("PATCH-DOC", {"events": [TALKING["click"](self._save)]})
-                while f"<p>{name} ".encode() not in (heard := self._talk.hear() or b""):
+                while f"&lt;p&gt;{name} ".encode() not in (heard := self._talk.hear() or b""):
                     if not heard:
                         return
                 self.safe.append(name)
@@ -131,7 +131,7 @@ def shows(talk: Any, name: str) -> bool:
     """Whether the page comes to show a note."""
     for _ in range(100):
         talk.message("PULL-DOC-REQ", {})
-        if f"<p>{name} " in str(talk.heard("PULL-DOC-REPLY")):
+        if f"&lt;p&gt;{name} " in str(talk.heard("PULL-DOC-REPLY")):
             return True
         time.sleep(0.1)
     return False

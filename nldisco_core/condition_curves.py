@@ -15,11 +15,15 @@ from nldisco_core.tuning import Conditions, circular_conditions, conditions
 if TYPE_CHECKING:
     from nldisco_core.binned import Binned, Covariate
 
-__all__ = ["Curve", "Visits", "blocks_of", "cut"]
+__all__ = ["LEAST_S", "Curve", "Selectivity", "Visits", "blocks_of", "cut", "drawn_as"]
 
 N_CIRCULAR = 60
 N_QUANTILES = 20
 N_POSITION = 24
+
+SIGMA_DIRECTIONS, SIGMA_CELLS = 1.0, 1.5
+LEAST_S = 0.1
+"""Directions and cells of a map in which the animal spent less time (s) are left empty."""
 
 N_DRAWS = 200
 N_BLOCKS = 200
@@ -48,10 +52,12 @@ class Curve:
 
     Attributes
     ----------
-    mean : `Conditions.grid`, silent bins counted as zero; NaN where the animal never was
+    mean : `Conditions.grid`, what is drawn, silent bins counted as zero; NaN where the animal never was, of directions
+        and positions where it was for less than `LEAST_S`
     low, high : `Conditions.grid`, 95 % interval of the mean; NaN where it is not known, and for maps
-    unsmoothed : `Conditions.grid`, the mean before smoothing, which mappers score
+    unsmoothed : `Conditions.grid`, the mean before smoothing, which mappers score and numbers are read off
     occupancy_s : `Conditions.grid`, time spent (s)
+    peak_low, peak_high : 95 % interval of `largest`, as if its condition had been chosen beforehand; NaN where unknown
     """
 
     mean: NDArray[np.float64]
@@ -59,26 +65,64 @@ class Curve:
     high: NDArray[np.float64]
     unsmoothed: NDArray[np.float64]
     occupancy_s: NDArray[np.float64]
+    peak_low: float = float("nan")
+    peak_high: float = float("nan")
 
     @property
     def top(self) -> float:
-        """Largest mean, 1 for a silent latent, so that axes have an extent."""
+        """Largest mean that is drawn, 1 for a silent latent, so that axes have an extent."""
         largest = float(np.nanmax(self.mean)) if np.isfinite(self.mean).any() else 0.0
         return largest if largest > 0 else 1.0
 
     @property
     def peak(self) -> int | None:
-        """Flat index of the largest mean, None where nothing is above zero."""
-        return int(np.nanargmax(self.mean)) if np.nansum(self.mean) > 0 else None
+        """Flat index of the largest mean before smoothing of all drawn conditions, None where nothing is above zero."""
+        return _peak(self.unsmoothed, self.mean)
+
+    @property
+    def largest(self) -> float:
+        """The mean before smoothing at the peak, NaN without one."""
+        return float("nan") if self.peak is None else float(self.unsmoothed.flat[self.peak])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selectivity:
+    """How much of its activity a latent keeps for each condition, each (n_conditions,) and NaN where not defined.
+
+    Attributes
+    ----------
+    value : ``coverage / (coverage + 1 - specificity)``, as mappers score it
+    low, high : its 95 % interval; NaN for what is visited, or a latent that is active, in one block of time alone
+    """
+
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def drawn_as(chosen: Conditions) -> str:
+    """How means of directions and positions are smoothed and where they are left out; empty for all other kinds."""
+    if chosen.kind == "circular":
+        sigma, each = f"{SIGMA_DIRECTIONS * 360 / chosen.n_conditions:g}°", "directions"
+    elif chosen.kind == "position":
+        sigma, each = f"{SIGMA_CELLS:g} of {' x '.join(map(str, chosen.grid))} cells", "cells"
+    else:
+        return ""
+    return (
+        f"Drawn smoothed (Gaussian, sigma {sigma}), {each} with under {LEAST_S:g} s left empty; "
+        "numbers are of the unsmoothed means."
+    )
 
 
 class Visits:
     """The bins in which a variable is in each of its conditions, ready for many means.
 
     Directions and positions are smoothed, sums and occupancy alike and before they are divided: the Gaussian has sigma
-    1 condition round the circle, 1.5 cells on a map. Intervals are percentiles of the same mean over 200 resamplings of
+    1 condition round the circle, 1.5 cells on a map. Those in which the animal was for less than `LEAST_S` are not
+    drawn, as `drawn_as` tells the reader. Intervals are percentiles of the same mean over 200 resamplings of
     blocks of time with replacement, which keep together what is correlated in time (block bootstrap; Kunsch, Annals of
-    Statistics, 1989). A condition that some resamplings never visit is judged by the others.
+    Statistics, 1989). A condition that some resamplings never visit is judged by the others;
+    one that was visited in a single block has no interval, for every resampling would give the same.
 
     Parameters
     ----------
@@ -93,6 +137,10 @@ class Visits:
         cell = blocks.astype(np.int64) * chosen.n_conditions + chosen.codes
         self._cell = np.where(mask & (chosen.codes >= 0), cell, -1).astype(np.int32)
         self._n_bins = self._sums(self._cell, None)
+        self._occupied = self._n_bins.sum(axis=0)
+        self._varies = (self._n_bins > 0).sum(axis=0) > 1
+        least_s = LEAST_S if chosen.kind in ("circular", "position") else 0.0
+        self._is_drawn = (self._occupied > 0) & (self._occupied * bin_s > least_s - 1e-9)
 
     def _sums(self, cell: NDArray[np.int32], values: NDArray[Any] | None) -> NDArray[np.float64]:
         """(n_blocks, n_conditions) sums of the values in these cells, or numbers of them."""
@@ -113,27 +161,60 @@ class Visits:
         """Mean activation of a latent that is active in these rows, zero in all others."""
         return self._curve(self._sums(self._cell[rows], values))
 
+    def mean_of_latent(self, rows: NDArray[Any], values: NDArray[Any]) -> Curve:
+        """The same without any interval, for many latents at once."""
+        cell = self._cell[rows]
+        counted = cell >= 0
+        n_conditions = self._shape[1]
+        total = np.bincount(cell[counted] % n_conditions, weights=values[counted], minlength=n_conditions)
+        mean, unsmoothed = self._means(total.astype(np.float64))
+        unknown = np.full(mean.shape, np.nan)
+        return self._shaped(mean, unknown, unknown, unsmoothed)
+
     def of_signal(self, values: NDArray[Any]) -> Curve:
         """Mean of a signal of (n_bins,) values."""
         return self._curve(self._sums(self._cell, values))
 
+    def selectivity(self, rows: NDArray[Any]) -> Selectivity:
+        """Selectivity of a latent that is active in these rows, with the interval over the same blocks of time."""
+        hits = self._sums(self._cell[rows], None)
+        times, n_bins = self._drawn
+        bounds = _interval(_selectivity(times @ hits, n_bins))
+        is_known = self._varies & (np.count_nonzero(hits.any(axis=1)) > 1)
+        low, high = (np.where(is_known, bound, np.nan) for bound in bounds)
+        return Selectivity(value=_selectivity(hits.sum(axis=0), self._occupied), low=low, high=high)
+
     def _curve(self, summed: NDArray[np.float64]) -> Curve:
-        grid, n_bins = self._chosen.grid, self._n_bins.sum(axis=0)
-        total = summed.sum(axis=0)
-        mean, unsmoothed = self._mean(total, n_bins), _quotient(total, n_bins)
+        mean, unsmoothed = self._means(summed.sum(axis=0))
+        times, occupied = self._drawn
         low, high = np.full((2, *mean.shape), np.nan)
         if self._chosen.kind != "position":
-            times, occupied = self._drawn
             low, high = _interval(self._mean(times @ summed, occupied))
-            low, high = (np.where(n_bins > 0, bound, np.nan) for bound in (low, high))
-        mean = np.where(n_bins > 0, mean, np.nan)
-        return Curve(
-            mean=mean.reshape(grid),
-            low=low.reshape(grid),
-            high=high.reshape(grid),
-            unsmoothed=unsmoothed.reshape(grid),
-            occupancy_s=n_bins.reshape(grid) * self._bin_s,
-        )
+            low, high = (np.where(np.isnan(mean) | ~self._varies, np.nan, bound) for bound in (low, high))
+        peak = _peak(unsmoothed, mean)
+        if peak is None or not self._varies[peak]:
+            return self._shaped(mean, low, high, unsmoothed)
+        at_peak = _quotient(times @ summed[:, [peak]], occupied[:, [peak]])
+        (least,), (most,) = _interval(at_peak)
+        return self._shaped(mean, low, high, unsmoothed, peak_low=float(least), peak_high=float(most))
+
+    def _means(self, total: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What is drawn of (n_conditions,) sums, and their mean before smoothing."""
+        drawn = np.where(self._is_drawn, self._mean(total, self._occupied), np.nan)
+        return drawn, _quotient(total, self._occupied)
+
+    def _shaped(
+        self,
+        mean: NDArray[np.float64],
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        unsmoothed: NDArray[np.float64],
+        **of_peak: float,
+    ) -> Curve:
+        """Values by condition on the grid of the conditions."""
+        mean, low, high, unsmoothed = (each.reshape(self._chosen.grid) for each in (mean, low, high, unsmoothed))
+        occupancy_s = self._occupied.reshape(self._chosen.grid) * self._bin_s
+        return Curve(mean=mean, low=low, high=high, unsmoothed=unsmoothed, occupancy_s=occupancy_s, **of_peak)
 
     def _mean(self, summed: NDArray[np.float64], n_bins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over occupancy, both (..., n_conditions)."""
@@ -141,10 +222,23 @@ class Visits:
 
     def _smooth(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._chosen.kind == "circular":
-            return np.asarray(gaussian_filter1d(values, 1.0, axis=-1, mode="wrap"))
+            return np.asarray(gaussian_filter1d(values, SIGMA_DIRECTIONS, axis=-1, mode="wrap"))
         if self._chosen.kind == "position":
-            return np.asarray(gaussian_filter(values.reshape(self._chosen.grid), 1.5, mode="constant")).ravel()
+            return np.asarray(gaussian_filter(values.reshape(self._chosen.grid), SIGMA_CELLS, mode="constant")).ravel()
         return values
+
+
+def _peak(unsmoothed: NDArray[np.float64], drawn: NDArray[np.float64]) -> int | None:
+    """Flat index of the largest of the unsmoothed means of drawn conditions, None where none is above zero."""
+    shown = np.where(np.isnan(drawn), 0.0, np.nan_to_num(unsmoothed))
+    return int(shown.argmax()) if shown.max(initial=0.0) > 0 else None
+
+
+def _selectivity(n_active: NDArray[np.float64], n_bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``coverage / (coverage + 1 - specificity)`` of (..., n_conditions) active bins and bins."""
+    all_active, all_bins = (each.sum(axis=-1, keepdims=True) for each in (n_active, n_bins))
+    coverage, outside = _quotient(n_active, n_bins), _quotient(all_active - n_active, all_bins - n_bins)
+    return _quotient(coverage, coverage + outside)
 
 
 def _quotient(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:

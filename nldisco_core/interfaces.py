@@ -325,7 +325,8 @@ class Explorer(Protocol):
 
         Parameters
         ----------
-        changes : fields of `Selection` by name, such as ``latent=12`` or ``lasso=(3, 8, 40)``
+        changes : fields of `Selection` by name, such as ``latent=12`` or ``lasso=(3, 8, 40)``; what is set on a tile
+            itself is kept in ``view``, see `Selection.set_to`
         """
 
 

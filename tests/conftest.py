@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,17 @@ from nldisco_core import plugins
 from nldisco_core.runs import Run, list_runs
 
 REPOSITORY = Path(__file__).parents[1]
+OF_A_BROWSER = re.compile("chromium|playwright", re.IGNORECASE)
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where ``CI`` is set, a test that is skipped for want of a browser has failed."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and OF_A_BROWSER.search(str(report.longrepr)):
+        report.outcome, report.longrepr = "failed", f"CI is set, and its browser tests must run: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -131,8 +131,9 @@ export function render({model, el, view}) {
     if (!look()) { seeking = setInterval(look, FIELD_MS) }
   }
   function search() {
-    if (!query(document, `.search-${model.page}`)) { tell({kind: "search"}) }
-    seek(query(document, `.search-${model.page}`) ? `.search-${model.page}` : ".page-mappings .search")
+    const own = `.search-${model.page}`, here = query(document, own)
+    if (!here) { tell({kind: "search"}) }
+    seek(here ? own : ".search-mappings")
   }
   const acts = {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
@@ -168,7 +169,7 @@ export function render({model, el, view}) {
   if (model.linked) { window.addEventListener("popstate", travelled) }
   const calming = setInterval(() => calm(view.owner), CALM_MS)
   const document_ = view.model.document
-  document_?.on_event("connection_lost", () => announce("The server does not answer. What you see stays, nothing new can be drawn. Start it again, then reload.", {gone: true}))
+  document_?.on_event("connection_lost", () => announce("The server does not answer. What you see stays, nothing new can be drawn. Start it again, or log in again, then reload.", {gone: true}))
   document_?.on_event("client_reconnected", () => { say.hidden = true })
   model.on("remove", () => { clearInterval(calming); clearInterval(seeking); window.removeEventListener("keydown", pressed); window.removeEventListener("popstate", travelled) })
 }

@@ -38,7 +38,9 @@ def decimated(
         picked = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(len(padded))[:, None] * size
         picked = np.unique(np.minimum(picked.ravel(), len(values) - 1))
         times_s, values, stretch = times_s[picked], values[picked], stretch[picked]
-    after = np.flatnonzero(np.diff(stretch)) + 1
+    after = np.flatnonzero(stretch[1:] != stretch[:-1]) + 1
+    if not len(after):
+        return times_s, values.astype(np.float64)
     return np.insert(times_s, after, times_s[after]), np.insert(values.astype(np.float64), after, np.nan)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -65,6 +66,9 @@ class Scores:
     labels: tuple[str, ...] = ()
 
 
+_umap_alone = Lock()
+"""The threads that UMAP starts by itself end the process where two of them are at work at once."""
+
 _kept: WeakKeyDictionary[Readings, dict[tuple[str, int, str], LatentMap]] = WeakKeyDictionary()
 
 
@@ -105,7 +109,8 @@ def _made(reads: Readings, model: str, instance: int, method: str) -> LatentMap:
     elif method == "UMAP":
         from umap import UMAP  # type: ignore[import-not-found]  # optional, and without types
 
-        places[known] = UMAP(n_components=2, metric="cosine", random_state=SEED).fit_transform(vectors[known])
+        with _umap_alone:
+            places[known] = UMAP(n_components=2, metric="cosine", random_state=SEED).fit_transform(vectors[known])
     else:
         perplexity = min(30.0, (int(known.sum()) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="pca", metric="euclidean", random_state=SEED)

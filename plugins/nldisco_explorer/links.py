@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import count, groupby
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from nldisco_core.errors import unknown_name
@@ -16,6 +17,10 @@ from nldisco_explorer.live import HOME, PAGES, Place
 from nldisco_explorer.presets import PRESETS
 from nldisco_explorer.ranking import with_best
 from nldisco_explorer.readings import ALL_SPLITS, Readings
+from nldisco_explorer.sides import Side, name_of, named_side
+
+if TYPE_CHECKING:
+    from nldisco_core.runs import Run
 
 __all__ = ["comparable", "place_in", "place_of", "query_of", "start_place"]
 
@@ -116,7 +121,7 @@ def place_of(
     reads: Readings,
     *,
     pages: Collection[str] = tuple(PAGES),
-    runs: Collection[str] = (),
+    runs: Mapping[str, Run] = MappingProxyType({}),
     tiles: Collection[str] = (TABLE,),
     instead: Selection | None = None,
 ) -> tuple[Place, list[str]]:
@@ -127,7 +132,7 @@ def place_of(
     query : as the browser gives it, with or without its question mark
     reads : the run that the query's own ``run`` was resolved to
     pages : names of the pages there are
-    runs : names of the runs that can be compared with
+    runs : runs that can be compared with
     tiles : names of the tiles there are, whose settings a link may hold
     instead : what stands in for bad values and for what is left out; None for where a session starts
     """
@@ -157,7 +162,7 @@ def place_of(
         trial_filter=given.numbers("trials", len(reads.trials.frame)),
         session=session,
         window_s=given.window(reads, session),
-        against=given.choice("against", "model to compare with", comparable(reads, model, instance, runs), None),
+        against=given.against(Side(reads, model, instance), runs),
         view=given.settings(tiles),
     )
     page = given.choice("page", "page", pages, HOME)
@@ -168,7 +173,8 @@ def comparable(reads: Readings, model: str, instance: int, runs: Collection[str]
     """What an instance of a model may stand beside: other runs, other models of its run, other instances of its own."""
     models = [f"model:{name}" for name in reads.models if name != model]
     instances = [f"instance:{i}" for i in range(reads.space(model).n_instances) if i != instance]
-    return [*(name for name in runs if name != reads.run.name), *models, *instances]
+    own = reads.run.name, name_of(Side(reads, model, instance))
+    return [*(name for name in runs if name not in own), *models, *instances]
 
 
 class _Given:
@@ -202,6 +208,15 @@ class _Given:
         else:
             return True
         return False
+
+    def against(self, one: Side, runs: Mapping[str, Run]) -> str | None:
+        """The name of a side that can stand beside the selected one."""
+        value = self._values.get("against")
+        if value is None or named_side(value, one, runs) is not None:
+            return value
+        known = ["RUN/MODEL/INSTANCE", *comparable(one.reads, one.model, one.instance, runs)]
+        self.complaints.append(f"{unknown_name('model to compare with', value, known)}.")
+        return None
 
     def choice(self, name: str, what: str, known: Collection[str], default: Any) -> Any:
         """One of the known names."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nldisco_core.tuning import Conditions, condition_means
+from nldisco_core.condition_curves import Visits, drawn_as
+from nldisco_core.tuning import Conditions
 from nldisco_explorer.curves import ticks_of
 from nldisco_explorer.drawing.payload import Axis, Layer, Panel, bytes_of
 from nldisco_explorer.perievent import spoken
@@ -41,11 +42,14 @@ def ranking_panel(found: Pairing, latent: int | None) -> Panel:
     table = found.table
     rank = np.arange(1, len(table) + 1)
     labels = [
-        f"latent {a} and {b}\n{found.measure} {number(r)}, {number(null)} by chance"
-        for a, b, r, null in table[["latent", "partner", "similarity", "null"]].itertuples(index=False)
+        f"latent {a} and {b}\n{found.measure} {number(r)}"
+        + (f", {number(null)} by chance" if found.is_whole else "")
+        + (f"; p {number(p, 2)}" if p == p else "")
+        for a, b, r, null, p in table[["latent", "partner", "similarity", "null", "p"]].itertuples(index=False)
     ]
+    drawn = len(table) if found.is_whole else 0
     layers = [
-        Layer("points", {"x": rank, "y": table["null"]}, colour="neutral", size=1.8),
+        Layer("points", {"x": rank[:drawn], "y": table["null"].to_numpy()[:drawn]}, colour="neutral", size=1.8),
         Layer(
             "points",
             {"x": rank, "y": table["similarity"]},
@@ -63,7 +67,7 @@ def ranking_panel(found: Pairing, latent: int | None) -> Panel:
     low = min(0.0, float(table[["similarity", "null"]].min().min()) if len(table) else 0.0)
     return Panel(
         id="pairs",
-        title=f"{found.measure} of pairs (blue) and by chance (grey)",
+        title=f"{found.measure} of pairs (blue)" + (" and by chance (grey)" if found.is_whole else ""),
         x=Axis(low=0, high=len(table) + 1, label="pairs, most alike first"),
         y=Axis(low=low, high=1.04, label=found.measure),
         layers=tuple(layers),
@@ -95,33 +99,43 @@ def tuning_panels(
     chosen = reads.cut(name)
     used = np.zeros(matrix.shape[0], dtype=bool)
     used[found.rows] = reads.split_mask(selection.split)[found.rows]
-    mean = condition_means(sparse.csc_array(matrix.astype(np.float64)), chosen, used).mean
-    relative = mean / np.maximum(np.abs(np.nan_to_num(mean)).max(axis=1, keepdims=True), 1e-12)
+    visits = Visits(chosen, mask=used, blocks=reads.blocks, bin_s=reads.run.counts.bin_s)
+    ends = matrix.indptr
+    columns = [slice(ends[column], ends[column + 1]) for column in range(2)]
+    curves = [visits.mean_of_latent(matrix.indices[each], matrix.data[each]) for each in columns]
+    mean, unsmoothed = np.stack([c.mean for c in curves]), np.stack([c.unsmoothed for c in curves])
+    largest = np.abs(np.nan_to_num(mean)).reshape(2, -1).max(axis=1)
+    relative = mean / np.maximum(largest, 1e-12).reshape(2, *(1 for _ in chosen.grid))
     latents = selection.latent or 0, partner
     if chosen.kind == "position" and len(chosen.edges) == 2:
-        return _maps(relative.reshape(2, *chosen.grid), chosen.edges, latents), ""
-    said = value_axis(chosen).said if chosen.kind == "linear" else ""
+        return _maps(relative, chosen.edges, latents), drawn_as(chosen)
+    if chosen.kind == "circular":
+        return [_polar(relative, unsmoothed, angles_of(chosen, drawable[name]))], drawn_as(chosen)
+    said = value_axis(chosen).said if chosen.kind == "linear" else drawn_as(chosen)
     return [_curves(relative, chosen, drawable[name], latents)], said
 
 
 def _curves(relative: Floats, chosen: Conditions, covariate: Covariate, latents: tuple[int, int]) -> Panel:
-    """A polar plot of angles, bars of labels, lines of numbers."""
-    if chosen.kind == "circular":
-        return _polar(relative, angles_of(chosen, covariate))
+    """Bars of labels, lines of numbers."""
     if chosen.kind == "discrete":
         return _bars(relative, chosen, covariate, latents)
     return _lines(relative, chosen, covariate, latents)
 
 
-def _polar(relative: Floats, angles: Floats) -> Panel:
-    """Both round one centre, which is zero, or the smallest value where there are negative ones."""
+def _polar(relative: Floats, unsmoothed: Floats, angles: Floats) -> Panel:
+    """Both round one centre, which is zero, or the smallest value where there are negative ones.
+
+    Parameters
+    ----------
+    relative, unsmoothed : (2, n_conditions) what is drawn, and what the directions are read off
+    """
     low = min(0.0, float(np.nan_to_num(relative).min()))
     layers = polar_ground(NAMES_AT)
-    for values, style in zip(relative, STYLES, strict=True):
+    for values, means, style in zip(relative, unsmoothed, STYLES, strict=True):
         around = outline(angles, (values - low) / (1 - low), values)
         layers.append(Layer("line", around, width=2.2, **style))
-        if low == 0 and np.nansum(values) > 0:
-            layers.append(arrow(values, angles, width=3, **style))
+        if low == 0 and np.nansum(means) > 0:
+            layers.append(arrow(means, angles, width=3, **style))
     if low < 0:
         layers.append(Layer("line", circle(-low / (1 - low)), colour="muted", width=1, dash=[3, 3]))
     side = Axis(low=-REACH, high=REACH, shown=False)

@@ -27,6 +27,8 @@ from nldisco_explorer.live import HOME, PAGES, LiveSelection, Place
 from nldisco_explorer.ranking import ranked, row_beside, with_best
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.style import (
+    BESIDE_CSS,
+    FOLDING_CSS,
     KEYS_SX,
     NAV_SX,
     PAGE_SX,
@@ -114,13 +116,23 @@ class Shell:
         copy.on_click(lambda _: self._browser.copy_link())
         keys = pmui.Button(label="Keys", size="small", variant="outlined", sx=KEYS_SX, margin=(0, 0, 0, 8))
         keys.on_click(lambda _: self._browser.help())
+        leave = pmui.Button(
+            label="Log out",
+            href="./logout",
+            target="_self",
+            visible=bool(self.visitor),
+            size="small",
+            variant="outlined",
+            sx=QUIET_SX,
+            margin=(0, 0, 0, 8),
+        )
         self._main = pn.Column(sizing_mode="stretch_width", margin=(14, 16), styles=WHOLE_HEIGHT)
         self._pages: dict[str, _Page] = {}
         self._loaded, self._sent, self._asked = False, False, ""
         self._open(query)
         self.page = pmui.Page(
             title="nldisco explorer",
-            header=[self._nav, self._run_picker, copy, keys],
+            header=[self._nav, self._run_picker, copy, keys, leave],
             main=[self._main],
             theme_config=THEMES,
             sx=PAGE_SX,
@@ -410,7 +422,10 @@ class _Page:
             self._table.panel, stylesheets=[TILE_CSS], css_classes=["tile"], margin=0, sizing_mode="stretch_width"
         )
         if compact:
+            frame.insert(0, _unfolding(frame))
             frame.param.update(
+                css_classes=["tile", "folding"],
+                stylesheets=[TILE_CSS, FOLDING_CSS],
                 width=390,
                 sizing_mode=None,
                 margin=(0, 12, 0, 0),
@@ -418,8 +433,29 @@ class _Page:
                 styles={"position": "sticky", "top": "12px", "flex": "0 0 390px", "max-width": "390px"},
             )
             self.panel[:] = [
-                pn.Row(frame, self._tiles.panel, sizing_mode="stretch_width", margin=0, styles=WHOLE_HEIGHT)
+                pn.Row(
+                    frame,
+                    self._tiles.panel,
+                    sizing_mode="stretch_width",
+                    margin=0,
+                    styles=WHOLE_HEIGHT,
+                    stylesheets=[BESIDE_CSS],
+                )
             ]
         else:
             frame.margin = (0, 0, 12, 0)
             self.panel[:] = [frame, self._tiles.panel]
+
+
+def _unfolding(frame: pn.Column) -> Any:
+    """A button that shows all of a table, where the screen is so narrow that it stands folded above the plots."""
+    button = pmui.Button(
+        label="Show or fold the table", size="small", variant="outlined", css_classes=["unfold"], margin=(0, 0, 8, 0)
+    )
+
+    def turn(_: object) -> None:
+        classes = frame.css_classes
+        frame.css_classes = [each for each in classes if each != "open"] if "open" in classes else [*classes, "open"]
+
+    button.on_click(turn)
+    return button

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BESIDE_CSS",
     "CARD_CSS",
+    "CHIP_SX",
     "FLOW_CSS",
+    "FOLDING_CSS",
     "KEYS_SX",
     "NAV_SX",
     "PAGE_SX",
@@ -70,6 +73,23 @@ FLOW_CSS = """
   display: flex !important; flex-flow: row wrap !important; gap: 12px !important; align-items: stretch !important;
 }
 .scroll-button { display: none !important; }
+"""
+
+UPRIGHT = "@media (max-width: 900px)"
+"""Of a tablet held upright, where a table beside plots would leave them half of the screen."""
+
+BESIDE_CSS = f"{UPRIGHT} {{ :host {{ flex-direction: column !important; }} }}"
+
+FOLDING_CSS = f"""
+.unfold {{ display: none !important; }}
+{UPRIGHT} {{
+  .unfold {{ display: block !important; }}
+  :host(.folding) {{
+    position: static !important; flex: 0 0 auto !important; width: auto !important; max-width: none !important;
+    align-self: stretch !important; margin: 0 0 12px !important;
+  }}
+  :host(.folding:not(.open)) {{ max-height: 168px !important; overflow: hidden !important; }}
+}}
 """
 
 CARD_CSS = f"""
@@ -158,6 +178,8 @@ label.MuiInputLabel-root { color: #ffffff !important; }
 
 WHOLE_HEIGHT = {"flex-shrink": "0", "height": "max-content", "min-height": "max-content"}
 """Of what scrolls: as high as what it holds, so that the table beside it stays in sight."""
+
+CHIP_SX: dict[str, Any] = {"padding": "2px 8px", "minWidth": 0, "fontSize": "12px", "whiteSpace": "nowrap"}
 
 QUIET_SX: dict[str, Any] = {"color": "#ffffff", "borderColor": "rgba(255, 255, 255, 0.45)", "whiteSpace": "nowrap"}
 

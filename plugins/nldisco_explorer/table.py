@@ -23,7 +23,7 @@ from nldisco_explorer.live import HOME, LiveSelection, Place
 from nldisco_explorer.presets import PRESETS
 from nldisco_explorer.ranking import KEY, latent_of, ranked, row_beside, scored_split, with_best
 from nldisco_explorer.readings import ALL_SPLITS, Readings
-from nldisco_explorer.style import CARD_CSS, TABLE_CSS
+from nldisco_explorer.style import CARD_CSS, CHIP_SX, TABLE_CSS
 from nldisco_explorer.wording import number
 
 __all__ = ["RankedTable"]
@@ -118,7 +118,7 @@ class RankedTable:
         self._reads, self._live, self._compact = reads, live, compact
         self._filling = False
         self._marking, self._marked = loaded, list[int]()
-        self._rows, self._filled = pd.DataFrame(), tuple[object, ...]()
+        self._rows, self._filled, self._turned = pd.DataFrame(), tuple[object, ...](), tuple[object, ...]()
         self._pickers = {name: self._picker(label) for name, label in PICKERS.items()}
         self._supported = pmui.Checkbox(label="supported only", value=False, size="small", margin=(2, 0))
         self._supported.param.watch(lambda event: self._set({SUPPORTED: "1" if event.new else None}), "value")
@@ -269,7 +269,10 @@ class RankedTable:
         rows = self._rows
         at = rows.index[(rows["latent"] == selection.latent) & (rows["sign"] == selection.sign)] if len(rows) else []
         self._marked = [int(at[0])] if len(at) else []
-        if self._marking:
+        turned, self._turned = self._turned, (selection.latent, selection.sign, self._filled)
+        if self._marking and turned == self._turned:
+            self.table.selection = self._marked  # sorted by a person, who wants to see what comes first
+        elif self._marking:
             self.mark_row()
 
     def _turn_page(self) -> None:
@@ -310,9 +313,10 @@ class RankedTable:
     def _fill_table(self, place: Place) -> None:
         rows, selection = ranked(self._reads, place.selection), place.selection
         n_rows = len(rows)
+        taken = selection.setting(PRESET) or ""
         for name, button in self._presets.items():
-            button.visible = PRESETS[name].fits(rows)
-        chosen = PRESETS.get(selection.setting(PRESET) or "")
+            button.visible = PRESETS[name].fits(rows) and (not self._compact or name == taken)
+        chosen = PRESETS.get(taken)
         if chosen is not None and chosen.fits(rows):
             rows = chosen.of(rows)
         if selection.setting(SUPPORTED) and "supported" in rows:
@@ -457,7 +461,7 @@ def _variables(reads: Readings, mapper: str | None) -> dict[str, list[str]]:
 
 
 def _small_button(label: str, act: Callable[[], None]) -> Any:
-    made = pmui.Button(label=label, size="small", variant="outlined", margin=0)
+    made = pmui.Button(label=label, size="small", variant="outlined", margin=0, sx=CHIP_SX)
     made.on_click(lambda _: act())
     return made
 

@@ -48,6 +48,7 @@ class SessionTime:
         self.start_ns = self._session.start_ns
         self.start_s = np.asarray(self.start_ns * 1e-9, dtype=np.float64)
         self.stretch = stretches(self.start_ns, data.bin_ns)
+        self._is_break = np.diff(self.stretch) != 0
         self.bin_ns = data.bin_ns
         self.low_s, self.high_s = float(self.start_s[0]), float(self.start_s[-1]) + self.bin_s
         self._pyramid = Pyramid(self._session.activity)
@@ -68,30 +69,45 @@ class SessionTime:
         label = "time in the session (s)" if last else ""
         return Axis(low=low_s, high=high_s, label=label, hover="time (s)", link=TIME, shown=last)
 
-    def gaps(self) -> Layer:
-        """Times without bins, in grey."""
-        after = np.flatnonzero(np.diff(self.stretch))
+    def gaps(self, zero_s: float = 0.0) -> Layer:
+        """Times without bins, in grey, counted from a moment (s)."""
+        after = np.flatnonzero(self._is_break)
         return Layer(
             "spans",
-            {"low": self.start_s[after] + self.bin_s, "high": self.start_s[after + 1]},
+            {"low": self.start_s[after] + self.bin_s - zero_s, "high": self.start_s[after + 1] - zero_s},
             colour="neutral",
             alpha=0.18,
         )
 
+    def tinted(self, chosen: NDArray[np.bool_]) -> list[Layer]:
+        """Tint of the (n_bins,) bins of a split, to lie under a trace of all; none where all bins are of it."""
+        return [] if chosen.all() else [Layer("spans", self._runs(chosen), colour="behaviour", alpha=0.1)]
+
+    def veiled(self, chosen: NDArray[np.bool_], inside: slice, zero_s: float) -> list[Layer]:
+        """What lies over a trace of some bins to make those outside a split paler, counted from a moment (s)."""
+        runs = self._runs(~chosen, inside)
+        outside = {end: each - zero_s for end, each in runs.items()}
+        return [Layer("spans", outside, colour="ground", alpha=0.65)] if len(runs["low"]) else []
+
+    def _runs(self, chosen: NDArray[np.bool_], inside: slice = slice(None)) -> dict[str, NDArray[np.float64]]:
+        """From where to where neighbouring bins are chosen (s); gaps in the recording lie between runs."""
+        chosen, start_s, stretch = chosen[inside], self.start_s[inside], self.stretch[inside]
+        changes = np.flatnonzero((chosen[1:] != chosen[:-1]) | (stretch[1:] != stretch[:-1])) + 1
+        first, last = np.append(0, changes), np.append(changes, len(chosen)) - 1
+        kept = chosen[first]
+        return {"low": start_s[first[kept]], "high": start_s[last[kept]] + self.bin_s}
+
     def strip(self, trace: NDArray[Any], chosen: NDArray[np.bool_], window: tuple[float, float]) -> Panel:
-        """The whole session in one row, with the window in view; bins outside the split are paler ground.
+        """The whole session in one row, with the window in view; bins of the split are tinted.
 
         Parameters
         ----------
         trace, chosen : (n_bins,) activation, and which bins are of the selected split
         """
         x, y = decimated(self.start_s, trace, self.stretch, 1600)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], chosen.view(np.int8), [0]])))
-        ends = np.append(self.start_s, self.high_s)
-        spans = {"low": ends[edges[::2]], "high": ends[edges[1::2]]}
         layers = [
             self.gaps(),
-            *([] if chosen.all() else [Layer("spans", spans, colour="behaviour", alpha=0.1)]),
+            *self.tinted(chosen),
             Layer("area", {"x": x, "y": np.abs(y)}, colour="activation", alpha=0.4),
             Layer("line", {"x": x, "y": np.abs(y)}, colour="activation", width=1),
             Layer("window", link=TIME, range=list(window)),
@@ -119,7 +135,7 @@ class SessionTime:
         """Activation of one latent over the window; the axis fits the whole session."""
         inside = self.inside(*window)
         x, y = decimated(self.start_s[inside], trace[inside], self.stretch[inside], N_POINTS)
-        low, high = around(trace, include=0.0)
+        low, high = around(np.array([trace.min(), trace.max()]), include=0.0)
         step = len(x) <= N_POINTS
         return Panel(
             id=name,

@@ -6,6 +6,7 @@ that the same run gives the same bytes.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from nldisco_core.binned import SPLITS, Covariate
 from nldisco_core.colours import ACTIVATION, BEHAVIOUR
-from nldisco_core.condition_curves import Curve, Visits, blocks_of, cut
+from nldisco_core.condition_curves import Curve, Visits, blocks_of, cut, drawn_as
 from nldisco_core.errors import DataError, RunError, unknown_name
 from nldisco_core.runs import Run
 from nldisco_core.summary import Findings
@@ -27,6 +28,9 @@ from nldisco_core.tuning import Conditions, one_per_channel, rectified, rectifie
 from nldisco_report.style import INK, MUTED, styled
 
 __all__ = ["Tuning", "save_figure", "tuning", "tuning_figure"]
+
+LETTERS = 64
+"""Of a line of small print, in a figure of usual width."""
 
 _NO_TIME = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
@@ -134,11 +138,17 @@ def tuning_figure(
 def draw(shown: Tuning) -> Figure:
     """The figure that suits the kind of variable."""
     with styled():
-        if shown.covariate.kind == "circular":
-            return _polar(shown)
-        if shown.covariate.kind == "discrete":
-            return _bars(shown)
-        return _map(shown) if len(shown.conditions.grid) == 2 else _line(shown)
+        figure = _drawn(shown)
+        figure.supxlabel(textwrap.fill(drawn_as(shown.conditions), LETTERS), fontsize=6, color=MUTED)
+        return figure
+
+
+def _drawn(shown: Tuning) -> Figure:
+    if shown.covariate.kind == "circular":
+        return _polar(shown)
+    if shown.covariate.kind == "discrete":
+        return _bars(shown)
+    return _map(shown) if len(shown.conditions.grid) == 2 else _line(shown)
 
 
 def save_figure(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
@@ -203,7 +213,7 @@ def _polar(shown: Tuning) -> Figure:
     time = curve.occupancy_s / max(float(curve.occupancy_s.max()), 1e-12)
     axes.bar(centres, 0.16 * top * time, width=np.diff(edges), bottom=1.12 * top, color=MUTED, alpha=0.55, linewidth=0)
     if curve.peak is not None:
-        resultant = np.angle(np.nansum(curve.mean * np.exp(1j * centres)))
+        resultant = np.angle(np.nansum(curve.unsmoothed * np.exp(1j * centres)))
         axes.plot([resultant, resultant], [0, curve.top], color=BEHAVIOUR, linewidth=1.8, solid_capstyle="round")
     _frame_polar(axes, shown, top)
     return figure

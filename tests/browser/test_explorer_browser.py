@@ -33,6 +33,22 @@ const clicking = setInterval(() => {
 }, 60)"""
 """Clicks on rows from when the first of them is there."""
 
+LOOKS = """([canvases, cells]) => ({
+  figures: canvases.map(canvas => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true})
+    const greys = []
+    copy.drawImage(canvas, 0, 0)
+    const {data} = copy.getImageData(0, 0, canvas.width, canvas.height)
+    for (let i = 0; i < data.length; i += 4) {
+      const inks = [...data.slice(i, i + 3)]
+      if (data[i + 3] > 200 && Math.max(...inks) - Math.min(...inks) < 40) { greys.push(inks[1]) }
+    }
+    greys.sort((a, b) => a - b)
+    return [0.05, 0.95].map(share => greys[Math.floor(share * greys.length)])
+  }),
+  table: cells.map(cell => Number(getComputedStyle(cell).color.match(/[0-9.]+/g)[1])),
+})"""
+"""How light (0 to 255) the dark and the light end of grey ink are on each canvas, and the words in cells of a table."""
 DARK = "rgb(24, 29, 35)"
 
 
@@ -66,6 +82,15 @@ def sort_by_latent(visit: Visit) -> None:
     visit.page.locator(".page-latent .tabulator-col[tabulator-field=latent]").click()
     first = visit.page.locator(".page-latent .tabulator-row .tabulator-cell[tabulator-field=latent]").first
     first.filter(has_text=re.compile("^0$")).wait_for()
+
+
+def looks(visit: Visit) -> dict[str, list[Any]]:
+    """Lightness of what is written on figures in view and in rows of the table that are not selected."""
+    visit.rest()
+    canvases = visit.page.locator(".page-latent .tile canvas[data-painted]").element_handles()[:3]
+    cells = visit.page.locator(".page-latent .tabulator-row:not(.tabulator-selected) .tabulator-cell:visible")
+    found: dict[str, list[Any]] = visit.page.evaluate(LOOKS, [canvases, cells.element_handles()[:20]])
+    return found
 
 
 def away(a: float, b: float) -> float:
@@ -294,11 +319,20 @@ def test_dark_theme_reaches_figures_and_table(visit: Visit) -> None:
     visit.open("?latent=11&variable=heading")
     visit.wait_for_latent(11)
     visit.page.screenshot(path=SCREENSHOTS / "latent-light.png")
+    light = looks(visit)
     visit.page.get_by_role("button", name="Toggle theme").click()
     visit.page.wait_for_timeout(1000)
     visit.page.screenshot(path=SCREENSHOTS / "latent-dark.png")
+    dark = looks(visit)
     ground = visit.page.locator(".page-latent .tile").first.evaluate("e => getComputedStyle(e).backgroundColor")
     assert ground == DARK
+    assert len(light["figures"]) == len(dark["figures"]) == 3
+    assert max(darkest for darkest, _ in light["figures"]) < 110, "words of a figure are dark on a light page"
+    assert min(lightest for _, lightest in dark["figures"]) > 150, "and light on a dark one"
+    brighter = [b - a for (_, a), (_, b) in zip(light["figures"], dark["figures"], strict=True)]
+    assert sorted(brighter)[1] > 40, "which two of three figures have nothing of on a light page"
+    assert max(light["table"]) < 80
+    assert min(dark["table"]) > 180
 
 
 def test_every_plot_has_a_summary_in_words(visit: Visit) -> None:

@@ -27,6 +27,30 @@ if TYPE_CHECKING:
 WRITTEN: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "explorer" / "reach_run.py"))
 NAMES = ("2026-03-01T10-22-05_reach_matryoshka-sae_7f3c", "2026-03-02T10-22-05_reach_matryoshka-sae_7f3d")
 LATENT = 3
+DRAWING: str = runpy.run_path(str(Path(__file__).with_name("visiting.py")))["DRAWING"]
+PIXELS = """const pixels = canvas => {
+    const {width, height} = canvas
+    const copy = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true})
+    copy.drawImage(canvas, 0, 0)
+    return copy.getImageData(0, 0, width, height).data
+  }
+"""
+KEEP = f"canvas => {{ {PIXELS} canvas.kept = pixels(canvas) }}"
+CHANGED = f"""(canvas, parts) => {{
+  {PIXELS}
+  const now = pixels(canvas), {{width, height}} = canvas, ratio = height / canvas.clientHeight
+  return parts.map(([left, right, top, bottom]) => {{
+    let n = 0
+    for (let y = Math.round(top * ratio); y < bottom * ratio; y += 1) {{
+      for (let x = Math.round(left * width); x < right * width; x += 1) {{
+        const at = 4 * (y * width + x)
+        n += [0, 1, 2, 3].some(i => now[at + i] !== canvas.kept[at + i])
+      }}
+    }}
+    return n
+  }})
+}}"""
+"""How many pixels of each part (shares of the width, then px) are others than those kept."""
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +206,37 @@ def test_click_on_the_map_selects_and_lasso_fills_the_table(page: Page, url: str
 def test_two_runs_are_compared_and_a_pair_is_drawn(page: Page, url: str) -> None:
     drawn = canvas(page, url, "compare", latent=LATENT, against=NAMES[1])
     page.wait_for_function(
-        "canvas => canvas.getAttribute('aria-label').includes('shared bins')",
+        "canvas => canvas.getAttribute('aria-label').includes('(blue) and its partner')",
         arg=drawn.element_handle(),
         timeout=30_000,
     )
     words = drawn.get_attribute("aria-label")
     assert words is not None
     assert f"Latent {LATENT} (blue) and its partner {LATENT} (orange)" in words
-    cell = page.locator(".page-compare .tabulator-row .tabulator-cell[tabulator-field=latent]").nth(4)
-    latent = int(cell.inner_text())
-    cell.click()
+    before, stamp = page.evaluate(DRAWING, "(blue) and its partner")["layers"], drawn.get_attribute("data-painted")
+    row = page.locator(".page-compare .tabulator-row").nth(4)
+    cells = {
+        name: row.locator(f".tabulator-cell[tabulator-field={name}]") for name in ("latent", "partner", "similarity")
+    }
+    latent, partner, similarity = (cell.inner_text() for cell in cells.values())
+    assert int(latent) != LATENT
+    cells["latent"].click()
     page.wait_for_url(re.compile(rf"[?&]latent={latent}(&|$)"), timeout=20_000)
+    page.wait_for_function(
+        "([canvas, words, stamp]) => canvas.ariaLabel.includes(words) && canvas.dataset.painted != stamp",
+        arg=[drawn.element_handle(), f"Latent {latent} (blue) and its partner {partner} (orange)", stamp],
+        timeout=30_000,
+    )
+    after = page.evaluate(DRAWING, "(blue) and its partner")["layers"]
+    (ring,) = (layer["arrays"]["y"] for layer in after if layer["kind"] == "rings")
+    assert ring == [pytest.approx(float(similarity), abs=5e-4)]
+    drawings = [
+        {layer["panel"]: [each["arrays"] for each in layers if each["panel"] == layer["panel"]] for layer in layers}
+        for layers in (before, after)
+    ]
+    of_one, of_other = ([arrays for name, arrays in drawing.items() if name != "pairs"] for drawing in drawings)
+    assert len(of_one) == len(of_other) >= 2
+    assert all(one != other for one, other in zip(of_one, of_other, strict=True)), f"latent {LATENT} is still drawn"
 
 
 def test_space_is_turned_without_asking_the_server(page: Page, url: str) -> None:
@@ -202,13 +246,19 @@ def test_space_is_turned_without_asking_the_server(page: Page, url: str) -> None
     page.wait_for_timeout(500)
     box = drawn.bounding_box()
     assert box is not None
-    before, stamp = drawn.screenshot(), drawn.get_attribute("data-painted")
+    drawn.evaluate(KEEP)
+    stamp = drawn.get_attribute("data-painted")
+    columns, rows = [(i / 3, (i + 1) / 3) for i in range(3)], (0, 42, 382)
+    parts = [(*column, *rows[i : i + 2]) for i in range(2) for column in columns]
+    assert drawn.evaluate(CHANGED, parts) == [0] * 6
     page.mouse.move(box["x"] + 150, box["y"] + 200)
     page.mouse.down()
     page.mouse.move(box["x"] + 230, box["y"] + 240, steps=6)
     page.mouse.up()
     page.wait_for_timeout(300)
-    assert drawn.screenshot() != before
+    *legends, one, other, flow = drawn.evaluate(CHANGED, parts)
+    assert min(one, other) > 2000, "both clouds are turned by dragging one of them"
+    assert [*legends, flow] == [0] * 4, "and nothing else"
     assert drawn.get_attribute("data-painted") == stamp
 
 

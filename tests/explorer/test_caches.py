@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +32,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(written: Path, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(written, tmp_path / written.name)))
+
+
+KILLED_WITHIN_A_FILE = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from nldisco_explorer.caches import Cache
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python would ignore it
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+Cache(Path(sys.argv[1])).get("a", lambda: {"first": np.ones(1), "values": np.ones(10_000)})
+"""
+"""The system ends it at the 10,000th byte of the second array."""
 
 
 def one(value: float) -> dict[str, Any]:
@@ -113,17 +130,17 @@ def test_run_that_cannot_be_written_to_is_read_all_the_same(run: Run) -> None:
     np.testing.assert_array_equal(reads.space("model").dense(1), run.latents.main.dense(1))
 
 
-def test_writer_that_dies_leaves_nothing_half_written(run: Run) -> None:
-    class Died(BaseException):
-        pass
-
-    def dying() -> dict[str, Any]:
-        raise Died
-
-    with pytest.raises(Died):
-        Cache(run.folder).get("a", dying)
-    assert not kept_of(run) if (run.folder / "cache").exists() else True
-    assert Cache(run.folder).get("a", lambda: one(5.0))["values"][0] == 5
+def test_array_whose_writer_is_killed_within_np_save_is_never_read(run: Run) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_WITHIN_A_FILE, str(run.folder)])
+    assert killed.returncode == -signal.SIGXFSZ
+    assert sorted((file.name, file.stat().st_size) for file in kept_of(run)) == [
+        ("first.npy", 136),
+        ("values.npy", 10_000),
+    ]
+    assert not (run.folder / "cache" / stamp_of(run.folder)).exists()
+    for _ in range(2):
+        found = Cache(run.folder).get("a", lambda: one(5.0))
+        assert (list(found), found["values"][0]) == (["values"], 5)
 
 
 def test_kept_conditions_are_those_of_the_variable(run: Run) -> None:

@@ -8,7 +8,7 @@ from nldisco_explorer.trials import Trials
 from nldisco_explorer.views.activity import mean_and_error
 
 from nldisco_core.binned import Binned, BinnedSession, Covariate
-from nldisco_core.condition_curves import Visits, blocks_of, cut
+from nldisco_core.condition_curves import LEAST_S, Visits, blocks_of, cut, drawn_as
 from nldisco_core.runs import Run
 
 
@@ -126,3 +126,99 @@ def test_mean_before_smoothing_is_that_of_a_loop_and_smoothing_leaves_it() -> No
     expected = [trace[each].mean() if each.any() else np.nan for each in there]
     np.testing.assert_allclose(found.unsmoothed, expected)
     assert not np.allclose(found.mean, expected, equal_nan=True)
+
+
+def circle(rng: np.random.Generator, n_bins: int = 6000) -> tuple[np.ndarray, np.ndarray]:
+    """Headings, and a trace that prefers one of them."""
+    heading = rng.vonmises(0.5, 1.5, n_bins) % (2 * np.pi)
+    return heading, np.exp(3 * (np.cos(heading - 2) - 1)) * (rng.random(n_bins) < 0.4)
+
+
+def test_directions_and_cells_of_too_little_time_are_left_empty_and_labels_are_not() -> None:
+    codes = np.repeat([0, 1, 2], [300, 4, 6])
+    angles = variable(codes * 0.5, kind="circular", period=2 * np.pi, categories=None)
+    places = variable(np.stack([codes, codes], axis=1) * 1.0, kind="position", channels=("x", "y"), categories=None)
+    for covariate, at in ((angles, cut(angles).codes), (places, cut(places).codes)):
+        blocks = (np.arange(310) % 10).astype(np.int32)
+        visits = Visits(cut(covariate), mask=np.ones(310, dtype=bool), blocks=blocks, bin_s=0.02)
+        mean = visits.of_signal(np.ones(310)).mean.ravel()
+        assert LEAST_S == 0.1
+        assert [bool(np.isfinite(mean[at[row]])) for row in (0, 302, 306)] == [True, False, True]
+    labels = Visits(cut(variable(codes.astype(float))), mask=np.ones(310, dtype=bool), blocks=blocks, bin_s=0.02)
+    np.testing.assert_allclose(labels.of_signal(np.ones(310)).mean, 1)
+
+
+def test_largest_mean_is_of_the_unsmoothed_curve_where_it_is_drawn_with_the_interval_of_a_loop() -> None:
+    rng = np.random.default_rng(4)
+    heading, trace = circle(rng)
+    chosen = cut(variable(heading, kind="circular", period=2 * np.pi, categories=None))
+    blocks = (np.arange(6000) // 100).astype(np.int32)
+    trace[chosen.codes == np.bincount(chosen.codes).argmin()] = 90.0
+    rare = np.bincount(chosen.codes, minlength=60) * 0.01 < LEAST_S
+    assert rare.any()
+    found = Visits(chosen, mask=np.ones(6000, dtype=bool), blocks=blocks, bin_s=0.01).of_signal(trace)
+    means = np.array([trace[chosen.codes == code].mean() for code in range(60)])
+    peak = int(np.where(rare, 0.0, means).argmax())
+    assert (found.peak, found.largest) == (peak, pytest.approx(means[peak]))
+    drawn = []
+    for _ in range(400):
+        rows = np.concatenate([np.flatnonzero(blocks == block) for block in rng.integers(0, 60, 60)])
+        drawn.append(trace[rows][chosen.codes[rows] == peak].mean())
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    np.testing.assert_allclose([found.peak_low, found.peak_high], [low, high], rtol=0.15)
+
+
+def test_condition_of_a_single_block_has_no_interval() -> None:
+    codes = np.repeat([0, 1, 0, 2], [100, 20, 100, 60])
+    found = visits_of(codes, np.ones(280, dtype=bool), n_blocks=14).of_signal(np.arange(280.0))
+    assert np.isfinite(found.mean).all()
+    assert np.isnan(found.low).tolist() == np.isnan(found.high).tolist() == [False, True, False]
+
+
+def test_means_without_intervals_are_the_same_means() -> None:
+    heading, trace = circle(np.random.default_rng(5))
+    mask = np.random.default_rng(6).random(6000) < 0.6
+    chosen = cut(variable(heading, kind="circular", period=2 * np.pi, categories=None))
+    visits = Visits(chosen, mask=mask, blocks=(np.arange(6000) // 100).astype(np.int32), bin_s=0.05)
+    rows = np.flatnonzero(trace)
+    whole, quick = visits.of_latent(rows, trace[rows]), visits.mean_of_latent(rows, trace[rows])
+    np.testing.assert_allclose(quick.mean, whole.mean)
+    np.testing.assert_allclose(quick.unsmoothed, whole.unsmoothed)
+    assert np.isnan(quick.low).all()
+    assert quick.largest == pytest.approx(whole.largest)
+
+
+def test_selectivity_and_its_interval_are_those_of_a_loop() -> None:
+    rng = np.random.default_rng(7)
+    codes = np.repeat(rng.integers(0, 3, 300), 20)
+    active = rng.random(6000) < np.where(codes == 1, 0.3, 0.1)
+    found = visits_of(codes, np.ones(6000, dtype=bool)).selectivity(np.flatnonzero(active))
+    blocks = np.arange(6000) * 50 // 6000
+
+    def of(rows: np.ndarray) -> list[float]:
+        coverage = [active[rows][codes[rows] == code].mean() for code in range(3)]
+        outside = [active[rows][codes[rows] != code].mean() for code in range(3)]
+        return [inside / (inside + out) for inside, out in zip(coverage, outside, strict=True)]
+
+    np.testing.assert_allclose(found.value, of(np.arange(6000)))
+    drawn = [of(np.concatenate([np.flatnonzero(blocks == b) for b in rng.integers(0, 50, 50)])) for _ in range(300)]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose(found.high - found.low, high - low, rtol=0.3)
+    assert (found.low < found.value).all()
+    assert (found.value < found.high).all()
+
+
+def test_latent_active_in_one_block_has_no_interval_of_its_selectivity() -> None:
+    codes = np.tile([0, 1, 2], 400)
+    found = visits_of(codes, np.ones(1200, dtype=bool)).selectivity(np.arange(3, 9))
+    assert np.isfinite(found.value).all()
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_only_what_is_smoothed_is_said_to_be() -> None:
+    rng = np.random.default_rng(8)
+    angles = variable(rng.random(100) * 6, kind="circular", period=2 * np.pi, categories=None)
+    places = variable(rng.random((100, 2)), kind="position", channels=("x", "y"), categories=None)
+    assert "sigma 6°), directions with under 0.1 s left empty" in drawn_as(cut(angles))
+    assert "sigma 1.5 of 24 x 24 cells), cells with under 0.1 s" in drawn_as(cut(places))
+    assert drawn_as(cut(variable(rng.integers(0, 3, 100).astype(float)))) == ""

@@ -138,8 +138,8 @@ def test_gallery_curves_are_means_of_a_loop(reach_run: Run, selection: Selection
     test = reach_run.counts.split == 2
     for row, latent in enumerate(latents):
         expected = [code[test & (target == value), latent].mean() for value in range(8)]
-        np.testing.assert_allclose(found.mean[row], expected, rtol=1e-6)
-        assert np.argmax(found.mean[row]) == latent % 8
+        np.testing.assert_allclose(found[row].mean, expected, rtol=1e-6)
+        assert found[row].peak == latent % 8
 
 
 def test_gallery_of_halves_is_rectified(reach_run: Run, selection: Selection) -> None:
@@ -152,7 +152,7 @@ def test_gallery_of_halves_is_rectified(reach_run: Run, selection: Selection) ->
     test = reach_run.counts.split == 2
     for row, sign in enumerate(signs):
         expected = [np.maximum(sign * code[test & (target == value)], 0).mean() for value in range(8)]
-        np.testing.assert_allclose(found.mean[row], expected, rtol=1e-5)
+        np.testing.assert_allclose(found[row].mean, expected, rtol=1e-5)
 
 
 def test_gallery_follows_the_table_and_the_lasso_and_shows_more_on_request(

@@ -124,12 +124,17 @@ def test_outline_of_a_polar_plot_holds_the_angles_and_means_it_stands_for(reach_
 
 
 def test_map_is_framed_round_what_was_visited(reach_run: Run) -> None:
-    (panel,) = drawn(reach_run, "rate-map", "hand")
-    image, key = panel["layers"]
-    values = image["arrays"]["image"].reshape(image["shape"])
-    for side in (values[0], values[-1], values[:, 0], values[:, -1]):
-        assert (side != 255).any()
-    assert [panel["x"]["low"], panel["x"]["high"], panel["y"]["low"], panel["y"]["high"]] == image["extent"]
-    assert panel["hug"]
-    assert panel["margins"][1] == panel["margins"][3]  # as much room on either side: it stands in the middle
-    assert (key["kind"], key["top"]) == ("key", image["top"])
+    panels = drawn(reach_run, "rate-map", "hand")
+    assert [panel["title"] for panel in panels] == ["mean activation", "time spent (s)"]
+    visited = panels[1]["layers"][0]["arrays"]["image"].reshape(panels[1]["layers"][0]["shape"]) != 255
+    for side in (visited[0], visited[-1], visited[:, 0], visited[:, -1]):
+        assert side.any()
+    for panel in panels:
+        image, key = panel["layers"]
+        assert [panel["x"]["low"], panel["x"]["high"], panel["y"]["low"], panel["y"]["high"]] == image["extent"]
+        assert image["shape"] == list(visited.shape)
+        assert panel["hug"]
+        assert panel["margins"][1] == panel["margins"][3]  # as much room on either side: it stands in the middle
+        assert (key["kind"], key["top"]) == ("key", image["top"])
+    mean = panels[0]["layers"][0]["arrays"]["image"].reshape(visited.shape)
+    assert not (mean[~visited] != 255).any()

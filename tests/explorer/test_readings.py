@@ -11,7 +11,6 @@ from nldisco_explorer.evidence import evidence
 from nldisco_explorer.links import start_place
 from nldisco_explorer.ranking import latent_of, ranked, row_beside, scored_split
 from nldisco_explorer.readings import Readings, prepare, readings
-from nldisco_explorer.views.activity import envelope
 from numpy.typing import NDArray
 
 from nldisco_core.condition_curves import Curve, Visits
@@ -96,17 +95,6 @@ def test_a_run_offers_views_what_it_holds(reads: Readings, bare_run: Run) -> Non
     }
     assert reads.run.offers == everything
     assert bare_run.offers == everything - {"mapping", "selectivity mapping"}
-
-
-def test_envelope_keeps_the_extremes_in_order() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal(10_007)
-    values[[1234, 9999]] = 50, -50
-    times, kept = envelope(np.arange(10_007.0), values, 500)
-    assert len(kept) <= 502
-    assert (kept.max(), kept.min()) == (50, -50)
-    assert (np.diff(times) >= 0).all()
-    np.testing.assert_array_equal(values[times.astype(int)], kept)
 
 
 def test_ranking_puts_supported_latents_first_and_keys_name_their_rows(reads: Readings) -> None:

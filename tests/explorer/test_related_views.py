@@ -113,10 +113,11 @@ def test_moments_show_activation_and_behaviour_around_them(reach_run: Run, selec
     first = [panel for panel in panels if panel["column"] == 0]
     code = reach_run.latents.main.csc(0)[:, [3]].toarray()[:, 0]
     at = int(code.argmax())
-    trace = first[0]["layers"][2]["arrays"]
+    trace = next(layer["arrays"] for layer in first[0]["layers"] if layer["kind"] == "line")
     np.testing.assert_allclose(trace["y"], code[at - 50 : at + 51][: len(trace["y"])], rtol=1e-6)
     speed = reach_run.counts.covariate("speed").values[at - 50 : at + 51, 0]
-    np.testing.assert_allclose(first[1]["layers"][1]["arrays"]["y"], speed[: len(trace["y"])], rtol=1e-5)
+    line = next(layer["arrays"] for layer in first[1]["layers"] if layer["kind"] == "line")
+    np.testing.assert_allclose(line["y"], speed[: len(trace["y"])], rtol=1e-5)
     tile.done({"kind": "click", "panel": "0", "item": None})
     (asked,) = explorer.asked
     assert asked["page"] == "session"
@@ -139,4 +140,4 @@ def test_moments_of_every_kind_of_variable_can_be_drawn(
     tile = ExampleMoments().build(reach_run)
     tile.show(replace(selection, variable=variable))
     assert tile.drawing is not None
-    assert len(unpacked(tile.drawing.packed)["panels"]) == 12
+    assert len(unpacked(tile.drawing.packed)["panels"]) == 12 + (variable == "target")  # labels have a legend

@@ -113,3 +113,16 @@ def test_the_command_writes_three_formats(run: Run, tmp_path: Path, nldisco: Cal
         f"model-0-latent-1-heading.{kind}" for kind in ("svg", "pdf", "png")
     ]
     assert all(Path(line).stat().st_size > 1000 for line in done.out.splitlines())
+
+
+def test_the_direction_drawn_is_that_of_the_unsmoothed_means_and_smoothing_is_said(run: Run) -> None:
+    shown = tuning(run, latent=2, variable="heading")
+    figure = tuning_figure(run, latent=2, variable="heading")
+    axes = figure.axes[0]
+    line = next(line for line in axes.get_lines() if len(line.get_xdata()) == 2)
+    edges = shown.conditions.edges[0] * 2 * np.pi / (shown.covariate.period or 1.0)
+    means = np.nan_to_num(shown.curve.unsmoothed)
+    expected = np.angle((means * np.exp(1j * (edges[:-1] + edges[1:]) / 2)).sum())
+    assert line.get_xdata()[0] == pytest.approx(expected)
+    said = {name: tuning_figure(run, latent=2, variable=name).get_supxlabel() for name in VARIABLES}
+    assert ["smoothed" in said[name] for name in VARIABLES] == [True, False, True, False]

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import panel as pn
+from tornado.ioloop import IOLoop
 
 from nldisco_core.errors import NLDiscoError
 
-__all__ = ["beside"]
+__all__ = ["beside", "beside_in_steps"]
 
 T = TypeVar("T")
 
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explorer")
+_workers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="explorer")
+"""More than there are processors, which they share: a visitor's work is slowed by that of others, but never waits."""
 
 
 def beside(work: Callable[[], T], then: Callable[[T], None], failed: Callable[[BaseException], None]) -> None:
     """Call `work` in a thread of its own, then `then` with what it gave, or `failed` with what it raised.
 
-    The last two are called where the page may be changed. Without a page, as in a notebook or a test, all is done at
-    once.
+    The last two are called where the page may be changed, and not at all where it is closed by then. Without a page,
+    as in a notebook or a test, all is done at once.
+    """
+
+    def once() -> Iterator[T]:
+        yield work()
+
+    beside_in_steps(once, then, failed)
+
+
+def beside_in_steps(
+    work: Callable[[], Iterator[T]], then: Callable[[T], None], failed: Callable[[BaseException], None]
+) -> None:
+    """As `beside`, for work that gives something, never None, at every step: `then` is called with each in turn.
+
+    Between two steps the work of others has its turn. Work of a page that is closed ends with the step it is at.
     """
     document = pn.state.curdoc
     if document is None:
         try:
-            result = work()
+            for found in work():
+                then(found)
         except NLDiscoError as error:
             failed(error)
-        else:
-            then(result)
         return
+    steps, loop = work(), IOLoop.current()
 
-    def finish(done: Future[T]) -> None:
+    def go_on() -> None:
+        step: Future[T | None] = _workers.submit(next, steps, None)
+        step.add_done_callback(lambda done: loop.add_callback(deliver, done))
+
+    def deliver(done: Future[T | None]) -> None:
+        """In the loop that serves the page, which is where pages are closed: none is between asking and acting."""
+        if document.session_context is None:
+            return
         error = done.exception()
-        document.add_next_tick_callback((lambda: then(done.result())) if error is None else (lambda: failed(error)))
+        if error is not None:
+            document.add_next_tick_callback(partial(failed, error))
+        elif (found := done.result()) is not None:
+            document.add_next_tick_callback(partial(then, found))
+            go_on()
 
-    _worker.submit(work).add_done_callback(finish)
+    go_on()

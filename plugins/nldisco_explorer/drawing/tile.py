@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
 
+from nldisco_core.errors import unknown_name
 from nldisco_core.selection import Selection
 from nldisco_explorer.component import bar
 from nldisco_explorer.drawing.component import Canvas
@@ -34,16 +36,19 @@ class CanvasTile:
     panel : what Panel draws
     drawing : what is drawn now, None before the first selection
     applies : whether it has anything to say of the selection that was shown last; its tile is hidden where it has not
+    tile : name of its view, which its settings go by; empty where it has none
     follows_window : whether it draws the selected window of time; one that does not is left alone when that is moved
     """
 
     applies = True
     follows_window = False
+    tile = ""
 
     def __init__(self, *controls: Any) -> None:
         self._canvas = Canvas(done=self.done)
         self._explorer: Explorer | None = None
         self._filling = False
+        self._unfit: dict[str, str] = {}
         above = [bar(*controls, margin=(0, 0, 6, 0))] if controls else []
         self.panel: Any = pn.Column(*above, self._canvas, sizing_mode="stretch_width", margin=0)
 
@@ -76,6 +81,34 @@ class CanvasTile:
         made.param.watch(lambda event: self.select(**{field: event.new or None}), "value")
         return made
 
+    def setting(self, selection: Selection, name: str, offers: Collection[str]) -> str | None:
+        """What a person set on this tile, None where nothing was; what is not on offer is said below the drawing."""
+        value = selection.setting(f"{self.tile}.{name}")
+        self._unfit.pop(name, None)
+        if value is None or value in offers:
+            return value
+        self._unfit[name] = f"{unknown_name(name, value, offers)}."
+        return None
+
+    def settings(self, selection: Selection, name: str, offers: Collection[str]) -> list[str] | None:
+        """Like `setting` where several can be chosen, with commas between them."""
+        text = selection.setting(f"{self.tile}.{name}")
+        values = [] if text is None else [each for each in text.split(",") if each]
+        self._unfit.pop(name, None)
+        if unknown := [each for each in values if each not in offers]:
+            self._unfit[name] = " ".join(f"{unknown_name(name, each, offers)}." for each in unknown)
+        return None if text is None else [each for each in values if each in offers]
+
+    def set(self, selection: Selection | None, name: str, value: str | None) -> None:
+        """Keep what a person set on this tile in the selection shown last, and so in links; None takes it back."""
+        if self._filling or selection is None:
+            return
+        changed = selection.set_to({f"{self.tile}.{name}": value})
+        if self._explorer is None:
+            self.show(changed)
+        else:
+            self._explorer.select(view=changed.view)
+
     @contextmanager
     def filling(self) -> Iterator[None]:
         """Pickers are set to what is selected; that asks for nothing."""
@@ -86,7 +119,9 @@ class CanvasTile:
             self._filling = False
 
     def draw(self, drawing: Drawing) -> None:
-        """Show a drawing."""
+        """Show a drawing, and below it which settings are not on offer."""
+        if self._unfit:
+            drawing = replace(drawing, summary=" ".join([drawing.summary, *self._unfit.values()]))
         self._canvas.show(drawing)
 
     def say(self, *sentences: str) -> None:

@@ -17,12 +17,13 @@ from nldisco_explorer.drawing.legend import legend_panel
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.timeline import TIME, SessionTime, session_times
 from nldisco_explorer.wording import listed, number, share
 
-__all__ = ["ActivationHistogram", "ActivationTrace", "ContributingUnits", "envelope"]
+__all__ = ["ActivationHistogram", "ActivationTrace", "ContributingUnits"]
 
 WINDOW_S = 90.0
-STRIP_POINTS = 3000
+MOST_POINTS = 3000
 MOST_BINS = 6000
 """Active bins whose z is averaged; of more, every second, third, … is taken."""
 
@@ -31,24 +32,6 @@ LEAST_COUNT = 0.7
 MOST_NAMED = 12
 LETTER = 6.4  # width of a letter of a tick (px)
 TILE_HEIGHT = 300
-
-
-def envelope(times: NDArray[np.float64], values: NDArray[Any], n_points: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Times and values of at most about `n_points` points that keep the extremes: minimum and maximum of each stretch.
-
-    Parameters
-    ----------
-    times, values : (n_samples,)
-    """
-    n_chunks = n_points // 2
-    if len(values) <= n_points:
-        return times, values
-    size = -(-len(values) // n_chunks)
-    padded = np.pad(values, (0, -len(values) % size), mode="edge").reshape(-1, size)
-    low, high = padded.argmin(axis=1), padded.argmax(axis=1)
-    picked = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(len(padded))[:, None] * size
-    picked = np.minimum(picked.ravel(), len(values) - 1)
-    return times[picked], values[picked]
 
 
 class ContributingUnits:
@@ -116,7 +99,7 @@ class _UnitsTile(CanvasTile):
         names = Layer("legend", names=self._regions, colours=self._keys)
         units, top = self._reads.units, np.argsort(-np.abs(np.nan_to_num(weight)), kind="stable")[:3]
         named = (f"{units['id'][i]} ({units['region'][i]}, {number(float(weight[i]), 2)})" for i in top)
-        which = "the" if step == 1 else f"every {step}th of the"
+        which = "the" if step == 1 else f"every {_ordinal(step)} of the"
         said = (
             f"Bars: {what}. Largest: {listed(named)}. Dots: mean z of each unit over {which} {len(active.rows)} active "
             "bins, with the standard error over visits."
@@ -147,6 +130,14 @@ class _UnitsTile(CanvasTile):
             return np.full(n_units, np.nan), f"{missing}, and a silent latent correlates with nothing"
         correlation = (trace - trace.mean()) @ self._reads.activity / (len(trace) * scale)
         return np.asarray(correlation, dtype=np.float64), f"{missing}; shown is the correlation with each unit"
+
+
+def _ordinal(number: int) -> str:
+    """``second``, ``third``, ``4th``, ``21st``."""
+    if number in (2, 3):
+        return ("second", "third")[number - 2]
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def mean_and_error(
@@ -242,97 +233,80 @@ class ActivationTrace:
 class _TraceTile(CanvasTile):
     follows_window = True
 
-    """Shows the window in which the latent is active most, until a person moves it; the strip is the whole session."""
+    """Shows the window in which the latent is active most, until a person moves it; the strip is the whole session.
+
+    The window is chosen among the bins of the selected split; what is drawn is of all splits, with that one tinted.
+    """
 
     def __init__(self, reads: Readings) -> None:
         super().__init__()
         self._reads = reads
         self._shown: Selection | None = None
+        self._session = 0
 
     def show(self, selection: Selection) -> None:
         """Draw the selected latent in the window in which it is active most, or in the selected window."""
         self._shown = selection
-        trace = self._reads.activations(selection).trace(self._reads.run.counts.n_bins)
-        session, start_s = self._busiest(trace)
-        self._draw(selection, trace, session, selection.window_s or (start_s, start_s + WINDOW_S))
+        of_split = self._reads.activations(selection).trace(self._reads.run.counts.n_bins)
+        self._session, start_s = self._busiest(of_split)
+        self._draw(selection, selection.window_s or (start_s, start_s + WINDOW_S))
 
     def done(self, what: Mapping[str, Any]) -> None:
         """The window was moved or stretched."""
         if what["kind"] == "range" and self._shown is not None:
-            trace = self._reads.activations(self._shown).trace(self._reads.run.counts.n_bins)
-            session = self._busiest(trace)[0]
-            self._draw(self._shown, trace, session, (float(what["low"]), float(what["high"])))
+            self._draw(self._shown, (float(what["low"]), float(what["high"])))
 
-    def _draw(
-        self, selection: Selection, trace: NDArray[np.float32], session: int, window_s: tuple[float, float]
-    ) -> None:
-        counts, rows = self._reads.run.counts, self._rows(session)
-        times = self._reads.start_s[rows]
-        first_s, last_s = float(times[0]), float(times[-1]) + counts.bin_s
-        span = min(window_s[1] - window_s[0], last_s - first_s)
-        start_s = min(max(window_s[0], first_s), last_s - span)
-        stop_s = start_s + span
-        inside = slice(*(np.searchsorted(times, [start_s - counts.bin_s, stop_s]) + rows.start))
-        time = Axis(low=start_s, high=stop_s, link="time", hover="time (s)", shown=False)
-        variable = self._variable(selection)
-        panels = [self._strip(times, trace[rows], (start_s, stop_s)), self._trace(trace, inside, time)]
+    def _draw(self, selection: Selection, window_s: tuple[float, float]) -> None:
+        time = session_times(self._reads, self._session)
+        span = min(window_s[1] - window_s[0], time.high_s - time.low_s)
+        start_s = min(max(window_s[0], time.low_s), time.high_s - span)
+        window = (start_s, start_s + span)
+        active = self._reads.activations(replace(selection, split="all"))
+        trace = active.trace(self._reads.run.counts.n_bins)[time.rows]
+        chosen = self._reads.split_mask(selection.split)[time.rows]
+        drawn = time.activation(trace, window, name="activation", row=1, colour="activation")
+        panels = [time.strip(trace, chosen, window), replace(drawn, layers=(*time.tinted(chosen), *drawn.layers))]
         left = 58.0
-        if variable is not None:
+        if (variable := self._variable(selection)) is not None:
             covariate = self._reads.covariate(variable)
             left = _room_of(_named(covariate))
-            panels.append(self._behaviour(covariate, inside, time))
-        n_active = int(np.count_nonzero(trace[inside]))
-        where = f"Session {counts.sessions[session].session_id}, " if len(counts.sessions) > 1 else ""
-        said = (
-            f"{where}{number(start_s, 4)} to {number(stop_s, 4)} s: active in {n_active} of "
-            f"{inside.stop - inside.start} bins. The strip is the whole session; press in it to move the window."
-            + ("" if variable is None else f" Below: {variable.replace('_', ' ')}.")
-        )
-        least = min(2.0, last_s - first_s)
+            panels.append(self._behaviour(covariate, time, window))
         self.draw(
             Drawing(
                 panels=tuple(replace(each, margins=(*each.margins[:3], left)) for each in panels),
-                summary=said,
+                summary=self._said(selection, time, trace, chosen, window),
                 rows=(52, 118, 150 if variable is not None else 34),
-                limits={"time": (first_s, last_s, least)},
+                limits={TIME: (time.low_s, time.high_s, min(2.0, time.high_s - time.low_s))},
             )
         )
 
-    def _strip(self, times: NDArray[np.float64], trace: NDArray[np.float32], window: tuple[float, float]) -> Panel:
-        x, y = envelope(times, trace, STRIP_POINTS)
-        top = float(y.max(initial=0.0)) or 1.0
-        return Panel(
-            x=Axis(low=float(times[0]), high=float(times[-1])),
-            y=Axis(low=0, high=1.05 * top, shown=False),
-            layers=(
-                Layer("line", {"x": x, "y": y}, colour="activation", width=1),
-                Layer("window", link="time", range=list(window)),
-            ),
-            margins=(4, 14, 22, 58),
-            grid=False,
-            strip="time",
-        )
+    def _said(
+        self,
+        selection: Selection,
+        time: SessionTime,
+        trace: NDArray[np.float32],
+        chosen: NDArray[np.bool_],
+        window: tuple[float, float],
+    ) -> str:
+        sessions, inside = self._reads.run.counts.sessions, time.inside(*window)
+        active, mine = trace[inside] != 0, chosen[inside]
+        of_all = f"{np.count_nonzero(active)} of {len(active)} bins"
+        where = f"Session {sessions[self._session].session_id}, " if len(sessions) > 1 else ""
+        counted = f"{where}{number(window[0], 4)} to {number(window[1], 4)} s: active in "
+        if selection.split == "all":
+            said = [f"{counted}{of_all}."]
+        else:
+            of_split = f"{np.count_nonzero(active & mine)} of {np.count_nonzero(mine)} {selection.split} bins"
+            said = [f"{counted}{of_split} (tinted), in {of_all} of all splits, which are all drawn."]
+        said.append("Grey: gaps in the recording." if time.stretch[-1] else "")
+        said.append("The strip is the whole session; press in it to move the window.")
+        variable = self._variable(selection)
+        said.append("" if variable is None else f"Below: {variable.replace('_', ' ')}.")
+        return " ".join(each for each in said if each)
 
-    def _trace(self, trace: NDArray[np.float32], inside: slice, time: Axis) -> Panel:
-        x, y = self._reads.start_s[inside], trace[inside]
-        if len(x) > STRIP_POINTS:
-            x, y = envelope(x, y, STRIP_POINTS)
-        top = 1.08 * (float(y.max(initial=0.0)) or 1.0)
-        arrays: dict[str, NDArray[Any]] = {"x": x, "y": y}
-        return Panel(
-            x=time,
-            y=Axis(low=0, high=top, label="activation"),
-            layers=(
-                Layer("area", arrays, colour="activation", alpha=0.3, step=True),
-                Layer("line", arrays, colour="activation", width=1.5, step=True, name="activation"),
-            ),
-            row=1,
-            margins=(6, 14, 6, 58),
-            drag="pan",
-        )
-
-    def _behaviour(self, covariate: Covariate, inside: slice, time: Axis) -> Panel:
-        values, unit = covariate.values[inside], covariate.physical_unit or ""
+    def _behaviour(self, covariate: Covariate, time: SessionTime, window: tuple[float, float]) -> Panel:
+        inside = time.inside(*window)
+        values, unit = covariate.values[time.rows][inside], covariate.physical_unit or ""
         ticks = None
         if covariate.kind == "circular":
             values, unit = ((values / (covariate.period or 1) + 0.5) % 1 - 0.5) * 360, "°"
@@ -345,12 +319,12 @@ class _TraceTile(CanvasTile):
         layers = tuple(
             Layer("points", {"x": x, "y": y}, colour=colour, size=1.5)
             for colour, column in zip(("behaviour", "neutral", 2, 3, 4, 5), values.T, strict=False)
-            for x, y in (_thinned(self._reads.start_s[inside], column),)
+            for x, y in (_thinned(time.start_s[inside], column),)
         )
         return Panel(
-            x=Axis(low=time.low, high=time.high, link="time", hover=time.hover, label="time in the session (s)"),
+            x=time.axis(*window, last=True),
             y=Axis(low=low, high=high, label=f"{name} ({unit})" if unit else name, ticks=ticks),
-            layers=layers,
+            layers=(time.gaps(), *layers),
             row=2,
             margins=(6, 14, 42, 58),
             drag="pan",
@@ -391,5 +365,5 @@ def _room_of(labels: Sequence[str]) -> float:
 
 
 def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    step = -(-len(x) // STRIP_POINTS) or 1
+    step = -(-len(x) // MOST_POINTS) or 1
     return x[::step], y[::step]

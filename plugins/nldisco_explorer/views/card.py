@@ -73,10 +73,10 @@ def _called(reads: Readings, selection: Selection) -> str:
 
 def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
     scores = known.scores
+    whole = "" if selection.condition is None else ", all values"
     facts = [("Active", f"{share(known.density)} of bins ({known.n_active})")]
     if "n_visits" in scores:
-        facts.append(("Visits", f"{scores['n_visits']:.0f}"))
-    whole = "" if selection.condition is None else ", all values"
+        facts.append((f"Visits{whole}", f"{scores['n_visits']:.0f}"))
     facts.append(_tested(known.held_out, selection, whole))
     facts += [(term + whole, _value(column, scores[column])) for column, term in SHOWN.items() if column in scores]
     if selection.condition is not None:
@@ -91,7 +91,7 @@ def _facts(known: Evidence, selection: Selection) -> list[tuple[str, str]]:
         name, score, value = known.best_control
         own = f" (here {number(float(scores[score]))})" if score in scores else ""
         called = str(scores.get("statistic", score)) if score == "score" else score.replace("_", " ")
-        facts.append(("Best of any control", f"{name}: {called} {number(value)}{own}"))
+        facts.append((f"Best of any control{whole}", f"{name}: {called} {number(value)}{own}"))
     facts.append(("Labels given to the model", "none" if known.label_use == "none" else f"at {known.label_use}"))
     return facts
 

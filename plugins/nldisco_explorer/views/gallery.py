@@ -11,9 +11,10 @@ import panel_material_ui as pmui
 from numpy.typing import NDArray
 
 from nldisco_core.binned import Covariate
+from nldisco_core.condition_curves import Curve, drawn_as
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
-from nldisco_core.tuning import Conditions, TuningCurves, condition_means
+from nldisco_core.tuning import Conditions
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_of
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.perievent import spoken
@@ -96,7 +97,8 @@ class _GalleryTile(CanvasTile):
             self.say("No latent to show.")
             return
         curves = gallery_curves(reads, selection, variable, latents, signs)
-        self.draw(_drawing(selection, reads.covariate(variable), curves, latents, signs, n_all))
+        drawn = _drawing(selection, reads.covariate(variable), reads.cut(variable), curves, latents, signs, n_all)
+        self.draw(drawn)
 
 
 def _drawable(reads: Readings, wanted: str | None) -> str | None:
@@ -120,38 +122,36 @@ def _order(reads: Readings, selection: Selection) -> tuple[NDArray[np.int64], ND
 
 def gallery_curves(
     reads: Readings, selection: Selection, variable: str, latents: NDArray[np.int64], signs: NDArray[np.int64]
-) -> TuningCurves:
-    """Mean of each latent, or half, in each condition of the variable, over the selected split; not smoothed."""
-    code = reads.space(selection.model).csc(selection.instance)[:, latents].astype(np.float64)
-    if signs.any():
-        code = code.multiply(np.where(signs == 0, 1, signs)[None]).tocsc()
-        code.data = np.maximum(code.data, 0)
-    used = reads.split_mask(selection.split) & reads.defined(selection.model)
-    return condition_means(code, reads.cut(variable), used)
+) -> list[Curve]:
+    """Mean of each latent, or half, in each condition of the variable, over the selected split, as the tuning tiles."""
+    visits = reads.visits(variable, selection.model, selection.split)
+    pairs = zip(latents.tolist(), signs.tolist(), strict=True)
+    chosen = (replace(selection, latent=latent, sign=sign) for latent, sign in pairs)
+    return [visits.mean_of_latent(each.rows, each.values) for each in map(reads.activations, chosen)]
 
 
 def _drawing(
     selection: Selection,
     covariate: Covariate,
-    curves: TuningCurves,
+    chosen: Conditions,
+    curves: list[Curve],
     latents: NDArray[np.int64],
     signs: NDArray[np.int64],
     n_all: int,
 ) -> Drawing:
-    chosen = curves.conditions
     panels = []
-    for column, (latent, sign, mean) in enumerate(zip(latents.tolist(), signs.tolist(), curves.mean, strict=True)):
-        top = float(np.nanmax(mean)) if np.isfinite(mean).any() else 0.0
+    for column, (latent, sign, curve) in enumerate(zip(latents.tolist(), signs.tolist(), curves, strict=True)):
         half = {1: " +", -1: " −"}.get(sign, "")
-        title = f"{latent}{half}  {number(top, 2)}"
+        title = f"{latent}{half}  {number(0.0 if curve.peak is None else curve.largest, 2)}"
         if latent == selection.latent and sign in (0, selection.sign):
             title = f"▸ {title}"
-        small = _small(covariate, chosen, mean, top)
+        small = _small(covariate, chosen, curve)
         panels.append(replace(small, id=f"{latent}:{sign}", title=title, column=column))
     return Drawing(
         panels=tuple(panels),
         summary=f"{len(latents)} of {n_all} latents in the order of the table: {_said(chosen)}, "
-        f"split {selection.split}, each to its own largest mean, which stands beside its number. Click one.",
+        f"split {selection.split}, each to its own largest; beside its number the largest mean. "
+        f"{drawn_as(chosen)} Click one.".replace("  ", " "),
         rows=(SQUARE if chosen.kind == "circular" or _is_map(chosen) else CURVE,),
         columns=(1,) * max(len(panels), 8),
         least_column=112,
@@ -172,26 +172,27 @@ def _is_map(chosen: Conditions) -> bool:
     return chosen.kind == "position" and len(chosen.edges) == 2
 
 
-def _small(covariate: Covariate, chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
+def _small(covariate: Covariate, chosen: Conditions, curve: Curve) -> Panel:
     """A polar plot of angles, a map of places, bars of labels, a line of numbers; without ticks."""
     if chosen.kind == "circular":
-        return _polar(angles_of(chosen, covariate), mean, top)
+        return _polar(angles_of(chosen, covariate), curve)
     if _is_map(chosen):
-        return _map(chosen, mean, top)
-    return _bars(chosen, mean, top) if chosen.kind == "discrete" else _line(chosen, mean, top)
+        return _map(chosen, curve.mean, curve.top)
+    draw = _bars if chosen.kind == "discrete" else _line
+    return draw(chosen, curve.mean, curve.top)
 
 
-def _polar(angles: NDArray[np.float64], mean: NDArray[np.float64], top: float) -> Panel:
-    radius = mean / (top or 1.0)
-    around = outline(angles, radius, mean)
+def _polar(angles: NDArray[np.float64], curve: Curve) -> Panel:
+    radius = curve.mean / curve.top
+    around = outline(angles, radius, curve.mean)
     layers = [
         Layer("line", circle(1.0), colour="grid", width=1),
         Layer("patch", between(angles, np.zeros(len(angles)), radius), colour="activation", alpha=0.3),
         Layer("line", around, colour="activation", width=1.5),
     ]
-    if top > 0:
-        towards = f"{np.rad2deg(direction_of(mean, angles)[0]):.0f}°"
-        layers.append(arrow(mean, angles, colour="behaviour", width=2.5))
+    if curve.peak is not None:
+        towards = f"{np.rad2deg(direction_of(curve.unsmoothed, angles)[0]):.0f}°"
+        layers.append(arrow(curve.unsmoothed, angles, colour="behaviour", width=2.5))
         layers.append(Layer("words", x=[CORNER[0]], y=[CORNER[1]], text=[towards], align="right"))
     return _frame((-REACH, REACH), (-REACH, REACH), *layers, equal=True, frame=False)
 
@@ -200,7 +201,7 @@ def _bars(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
     at = np.arange(len(mean))
     bars = {"left": at - 0.4, "right": at + 0.4, "top": mean}
     layer = Layer("bars", bars, colour="activation", name="mean", labels=list(chosen.labels))
-    return _frame((-0.6, chosen.n_conditions - 0.4), (0.0, 1.08 * (top or 1.0)), layer)
+    return _frame((-0.6, chosen.n_conditions - 0.4), (0.0, 1.08 * top), layer)
 
 
 def _line(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
@@ -212,7 +213,7 @@ def _line(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:
     )
     ends = (float(along.edges[0]), float(along.edges[-1]))
     hover = "" if along.is_by_quantile else chosen.variable
-    return _frame(ends, (0.0, 1.08 * (top or 1.0)), *layers, hover=hover)
+    return _frame(ends, (0.0, 1.08 * top), *layers, hover=hover)
 
 
 def _map(chosen: Conditions, mean: NDArray[np.float64], top: float) -> Panel:

@@ -49,6 +49,8 @@ class MapOfLatents:
 
 
 class _MapTile(CanvasTile):
+    tile = "latent-map"
+
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self._selection: Selection | None = None
@@ -56,19 +58,20 @@ class _MapTile(CanvasTile):
         self._colour = pmui.Select(label="coloured by", options=["density"], size="small", width=220, margin=0)
         self._clear = pmui.Button(label="clear lasso", size="small", variant="outlined", margin=0)
         self._clear.on_click(lambda _: self.select(lasso=None))
-        for picker in (self._method, self._colour):
-            picker.param.watch(lambda _: self._redraw(), "value")
+        for name, picker in (("layout", self._method), ("colour", self._colour)):
+            picker.param.watch(lambda event, name=name: self.set(self._selection, name, event.new), "value")
         super().__init__(self._method, self._colour, self._clear)
 
     def show(self, selection: Selection) -> None:
         """Draw all latents of the selected instance, the selected one ringed."""
-        before, self._selection = self._selection, selection
+        self._selection = selection
         names = {spoken(name): name for name in score_names(self._reads, selection)}
         with self.filling():
             self._clear.visible = selection.lasso is not None
-            if names != self._colour.options:
-                kept = self._colour.value if before is not None and self._colour.value in names.values() else None
-                self._colour.param.update(options=names, value=kept or _first_score(list(names.values())))
+            scored = list(names.values())
+            chosen = self.setting(selection, "colour", scored) or _first_score(scored)
+            self._colour.param.update(options=names, value=chosen)
+            self._method.value = self.setting(selection, "layout", METHODS) or METHODS[0]
         self._redraw()
 
     def done(self, what: Mapping[str, Any]) -> None:

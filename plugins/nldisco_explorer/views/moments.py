@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from nldisco_core.colours import PALETTE
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.categories import category_legend, colour_numbers, label_strength
+from nldisco_explorer.decimation import decimated
 from nldisco_explorer.drawing.legend import legend_panel
 from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, around
 from nldisco_explorer.drawing.tile import CanvasTile
@@ -78,7 +80,8 @@ class _MomentsTile(CanvasTile):
             return
         half = max(HALF_BINS, round(LEAST_HALF_S / counts.bin_s))
         at = moments_at(active.values, active.rows, QUANTILES, half)
-        trace = active.trace(counts.n_bins)
+        trace = reads.activations(replace(selection, split="all")).trace(counts.n_bins)
+        of_split = reads.split_mask(selection.split)
         names = reads.variables()
         variable = selection.variable if selection.variable in names else next(iter(names), None)
         panels: list[Panel] = []
@@ -94,17 +97,20 @@ class _MomentsTile(CanvasTile):
             rows = np.arange(inside.start, inside.stop) + time.rows.start
             since = time.start_s[inside] - middle
             title = f"{number(float(trace[row]), 2)} at {number(middle, 5)} s"
-            panels.append(_activation(since, trace[rows], float(trace.max()), title, column, variable is None))
+            stretch, veil = time.stretch[inside], time.veiled(of_split[time.rows], inside, middle)
+            drawn = _activation(since, stretch, trace[rows], float(trace.max()), title, column, variable is None)
+            panels.append(replace(drawn, layers=(time.gaps(middle), *drawn.layers, *veil)))
             if variable is not None:
-                panels.append(_behaviour(reads, variable, rows, since, column, colours))
+                drawn = _behaviour(reads, variable, rows, since, stretch, column, colours)
+                panels.append(replace(drawn, layers=(time.gaps(middle), *drawn.layers)))
         if legend is not None:
             panels.append(legend_panel(legend, row=2, span=len(at), left=LEFT))
         self.draw(
             Drawing(
                 panels=tuple(panels),
                 summary=f"{len(at)} moments of {latent_name(selection).lower()}, from the strongest to quantile "
-                f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {spoken(variable)}'}. "
-                "Click one to see it in the session.",
+                f"{QUANTILES[len(at) - 1]:g} of them{'' if variable is None else f', with {spoken(variable)}'}"
+                f"{_said(selection.split)} Click one to see it in the session.",
                 rows=(ACTIVATION_ROW, BEHAVIOUR_ROW, None) if variable is not None else (ACTIVATION_ROW + 30,),
                 columns=(1,) * len(at),
                 least_column=150,
@@ -118,7 +124,20 @@ class _MomentsTile(CanvasTile):
             self.select(session=session, window_s=(round(low, 3), round(high, 3)), page="session")
 
 
-def _activation(since: NDArray[Any], values: NDArray[Any], top: float, title: str, column: int, last: bool) -> Panel:
+def _said(split: str) -> str:
+    return "." if split == "all" else f", chosen among {split} bins; bins of other splits are drawn paler."
+
+
+def _activation(
+    since: NDArray[Any],
+    stretch: NDArray[np.int64],
+    values: NDArray[Any],
+    top: float,
+    title: str,
+    column: int,
+    last: bool,
+) -> Panel:
+    x, y = decimated(since, values, stretch, len(values))
     return Panel(
         id=str(column),
         title=title,
@@ -127,8 +146,8 @@ def _activation(since: NDArray[Any], values: NDArray[Any], top: float, title: st
         y=Axis(low=0, high=1.08 * top, shown=column == 0),
         layers=(
             Layer("rules", x=[0], colour="neutral", dash=[3, 3]),
-            Layer("area", {"x": since, "y": values}, colour="activation", alpha=0.35, step=True),
-            Layer("line", {"x": since, "y": values}, colour="activation", width=1.4, step=True, name="activation"),
+            Layer("area", {"x": x, "y": y}, colour="activation", alpha=0.35, step=True),
+            Layer("line", {"x": x, "y": y}, colour="activation", width=1.4, step=True, name="activation"),
         ),
         margins=(24, 8, 6, LEFT),
         click=True,
@@ -150,6 +169,7 @@ def _behaviour(
     variable: str,
     rows: NDArray[np.int64],
     since: NDArray[Any],
+    stretch: NDArray[np.int64],
     column: int,
     colours: NDArray[np.uint8] | None,
 ) -> Panel:
@@ -168,7 +188,7 @@ def _behaviour(
     layers = [
         Layer(
             kind,
-            {"x": since, "y": each},
+            dict(zip("xy", decimated(since, each, stretch, len(each)), strict=True)),
             colour=colour,
             size=1.5,
             width=1.6,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from nldisco_core.condition_curves import drawn_as
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_explorer.curves import curve_panel
@@ -14,6 +15,7 @@ from nldisco_explorer.drawing.payload import Drawing
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.evidence import latent_name
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.score_intervals import has_interval, with_interval
 from nldisco_explorer.score_panels import score_panel
 from nldisco_explorer.value_axis import value_axis
 from nldisco_explorer.views.activity import MOST_BINS, mean_and_error
@@ -67,15 +69,14 @@ class _UnitsTile(CanvasTile):
         said = (
             f"{latent_name(selection)} over {name.replace('_', ' ')}. Units whose mean z is largest and smallest when "
             f"it is active: {reads.units['id'][top]} ({number(float(z[top]), 2)}) and {reads.units['id'][bottom]} "
-            f"({number(float(z[bottom]), 2)}). Pale bands and lines: 95 % interval over blocks of time."
-        )
-        if covariate.kind == "linear":
-            said = f"{said} {value_axis(chosen).said}".rstrip()
+            f"({number(float(z[bottom]), 2)}). Pale bands and lines: 95 % interval over blocks of time. "
+            f"{value_axis(chosen).said if covariate.kind == 'linear' else drawn_as(chosen)}"
+        ).rstrip()
         if len(scores):
             best = scores["selectivity"].idxmax() if scores["selectivity"].notna().any() else scores.index[0]
             said += (
                 f" Selectivity is largest for {scores.loc[best, 'condition']} "
-                f"({number(float(scores.loc[best, 'selectivity']))}); dots: coverage."
+                f"({number(float(scores.loc[best, 'selectivity']))}){_interval(scores, best)}; dots: coverage."
             )
         else:
             said += " No mapper scored its values one by one."
@@ -92,5 +93,13 @@ class _UnitsTile(CanvasTile):
             for split in (selection.split, "test", "all"):
                 rows = self._reads.scored(selection.model, mapper).by_condition(name, split, latent)
                 if len(rows) and "selectivity" in rows and rows["selectivity"].notna().any():
-                    return rows
+                    return with_interval(self._reads, selection, mapper, rows)
         return pd.DataFrame()
+
+
+def _interval(scores: pd.DataFrame, best: Any) -> str:
+    """The interval of one score, or that there is none."""
+    if not has_interval(scores):
+        return ", without an interval: too few blocks of time, or values that cannot be cut as the mapper cut them"
+    low, high = (number(float(scores.loc[best, f"selectivity_{end}"])) for end in ("low", "high"))
+    return f", 95 % interval {low} to {high} over blocks of time"

@@ -21,6 +21,9 @@ from nldisco_explorer.wording import number, share
 __all__ = ["Family", "NearestLatents"]
 
 BARS, TREE = 210, 250
+ROUNDING = 1e-5
+"""Cosines of weights kept as float32 that are smaller than this are zero."""
+
 MOST_RELATIVES, LEAST_SLOTS = 7, 6
 
 
@@ -75,7 +78,9 @@ class _NearestTile(_RelatedTile):
         self._sign = 1 if self._reads.space(selection.model).code_kind == "signed" else 0
         found = neighbours_of(self._reads, selection)
         panels, said = [], []
-        found = found[(found["similarity"] > 0) | (found["measure"] == "activation correlation")]
+        found, orthogonal = _near(found, is_signed=self._sign == 1)
+        if orthogonal:
+            said.append("Its decoder weights are orthogonal to those of all other latents.")
         for column, (measure, rows) in enumerate(found.groupby("measure", sort=False)):
             panels.append(_bars(str(measure), rows, column))
             best = rows.iloc[0]
@@ -84,6 +89,7 @@ class _NearestTile(_RelatedTile):
             self.say(
                 f"{latent_name(selection)} has no neighbours:",
                 "none points the same way, or is active with it more than by chance.",
+                *said,
             )
             return
         if "co-activation phi" not in set(found["measure"]) and len(panels) == 1:
@@ -94,6 +100,17 @@ class _NearestTile(_RelatedTile):
                 panels=tuple(panels), summary=" ".join(said), rows=(BARS,), columns=(1,) * len(panels), least_column=180
             )
         )
+
+
+def _near(found: pd.DataFrame, *, is_signed: bool) -> tuple[pd.DataFrame, bool]:
+    """What is nearer than rounding, and whether the decoder weights are orthogonal to all others.
+
+    Of signed codes the size of a cosine counts, of others a positive one; all correlations of activations are kept.
+    """
+    worth = found["similarity"].abs() if is_signed else found["similarity"]
+    by_weight = found["measure"] == "decoder cosine"
+    orthogonal = is_signed and bool(by_weight.any()) and bool((worth[by_weight] <= ROUNDING).all())
+    return found[(worth > ROUNDING) | (found["measure"] == "activation correlation")], orthogonal
 
 
 def _bars(measure: str, rows: pd.DataFrame, column: int) -> Panel:

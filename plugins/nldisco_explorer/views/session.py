@@ -58,6 +58,7 @@ class SessionTimeline:
 
 class _SessionTile(CanvasTile):
     follows_window = True
+    tile = "session-timeline"
 
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
@@ -78,7 +79,8 @@ class _SessionTile(CanvasTile):
         self._variables = pmui.MultiChoice(
             label="behaviour", options=names, value=[], width=360, margin=0, max_items=MOST_VARIABLES + 2
         )
-        self._variables.param.watch(lambda _: self._redraw(), "value")
+        self._variables.param.watch(lambda event: self.set(self._selection, "behaviour", ",".join(event.new)), "value")
+        self._usual: list[str] = []
         buttons = [
             _button(text, label)
             for text, label in (("‹ previous", "previous activation"), ("next ›", "next activation"))
@@ -99,7 +101,7 @@ class _SessionTile(CanvasTile):
         """Draw the selected latent in the selected window, else where it is active most."""
         before, self._selection = self._selection, selection
         if before is None:
-            self._fill_variables(selection)
+            self._usual = self._usual_variables(selection)
         if selection.session in self._ids:
             self._index = self._ids.index(selection.session)
         if selection.window_s is None:
@@ -110,6 +112,8 @@ class _SessionTile(CanvasTile):
             self._window = self._clipped(*selection.window_s)
         with self.filling():
             self._session.value = self._index
+            chosen = self.settings(selection, "behaviour", self._reads.variables())
+            self._variables.value = self._usual if chosen is None else chosen
         self._redraw()
 
     def jump(self, step: int) -> None:
@@ -159,12 +163,12 @@ class _SessionTile(CanvasTile):
         if not self._filling and index != self._index:
             self.select(session=self._ids[index], window_s=None)
 
-    def _fill_variables(self, selection: Selection) -> None:
+    def _usual_variables(self, selection: Selection) -> list[str]:
+        """The selected one and some others."""
         names = self._reads.variables()
         first = [selection.variable] if selection.variable in names else []
         rest = sorted(names, key=lambda name: self._reads.covariate(name).source != "signal")
-        with self.filling():
-            self._variables.value = list(dict.fromkeys([*first, *rest]))[:MOST_VARIABLES]
+        return list(dict.fromkeys([*first, *rest]))[:MOST_VARIABLES]
 
     def _whole(self, selection: Selection) -> Selection:
         return replace(selection, split="all")

@@ -40,19 +40,21 @@ class StateSpace:
 
 
 class _SpaceTile(CanvasTile):
+    tile = "state-space"
+
     def __init__(self, reads: Readings) -> None:
         self._reads = reads
         self._selection: Selection | None = None
         self._colours = _colour_names(reads)
         self._colour = pmui.Select(label="coloured by", options=list(self._colours), size="small", width=190, margin=0)
         self._second = pmui.Select(label="flow against latent", options=[0], size="small", width=170, margin=0)
-        for picker in (self._colour, self._second):
-            picker.param.watch(lambda _: self._redraw(), "value")
+        self._colour.param.watch(lambda event: self.set(self._selection, "colour", event.new), "value")
+        self._second.param.watch(lambda event: self.set(self._selection, "flow", str(event.new)), "value")
         super().__init__(self._colour, self._second)
 
     def show(self, selection: Selection) -> None:
         """Draw the space of the selected model."""
-        before, self._selection = self._selection, selection
+        self._selection = selection
         self.applies = is_dense(self._reads, selection.model)
         self._colour.visible = self._second.visible = self.applies
         if not self.applies:
@@ -62,12 +64,12 @@ class _SpaceTile(CanvasTile):
             )
             return
         with self.filling():
-            if before is None or before.variable != selection.variable:
-                fitting = [name for name, (variable, _) in self._colours.items() if variable == selection.variable]
-                self._colour.value = fitting[0] if fitting else TIME
-            others = [i for i in range(self._reads.space(selection.model).n_latents) if i != selection.latent]
-            kept = self._second.value if self._second.value in others else next(iter(others), None)
-            self._second.param.update(options=others, value=kept)
+            fitting = [name for name, (variable, _) in self._colours.items() if variable == selection.variable]
+            self._colour.value = self.setting(selection, "colour", self._colours) or [*fitting, TIME][0]
+            latents = range(self._reads.space(selection.model).n_latents)
+            others = [i for i in latents if i != selection.latent]
+            kept = int(self.setting(selection, "flow", [str(i) for i in latents]) or -1)
+            self._second.param.update(options=others, value=kept if kept in others else next(iter(others), None))
             self._second.visible = bool(others)
         self._redraw()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nldisco_core.binned import Covariate
-from nldisco_core.condition_curves import Curve
+from nldisco_core.condition_curves import Curve, drawn_as
 from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 from nldisco_core.session import SignalKind
@@ -17,6 +19,7 @@ from nldisco_explorer.drawing.payload import Axis, Drawing, Layer, Panel, bytes_
 from nldisco_explorer.drawing.tile import CanvasTile
 from nldisco_explorer.polar import angles_of, direction_of
 from nldisco_explorer.readings import Readings, readings
+from nldisco_explorer.tested import said_of_test
 from nldisco_explorer.value_axis import value_axis, with_unit
 from nldisco_explorer.visited import visited_part
 from nldisco_explorer.wording import number
@@ -24,6 +27,9 @@ from nldisco_explorer.wording import number
 __all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
 
 TILE_HEIGHT = 300
+MOST_SPENT = 0.95
+"""Colours of the time spent end at this quantile of the visited cells, beyond which a place of rest may lie far."""
+
 INTERVAL = "95 % interval over blocks of time."
 
 
@@ -31,6 +37,7 @@ class _TuningTile(CanvasTile):
     """Shares the choice of variable: the selected one where it is of this tile's kind, else the first of that kind."""
 
     kind: ClassVar[SignalKind]
+    columns: ClassVar[tuple[float, ...]] = (1,)
 
     def __init__(self, reads: Readings) -> None:
         super().__init__()
@@ -44,8 +51,9 @@ class _TuningTile(CanvasTile):
         curve = self._reads.visits(name, selection.model, selection.split).of_latent(active.rows, active.values)
         covariate, chosen = self._reads.covariate(name), self._reads.cut(name)
         panels, said = self.panels(covariate, chosen, curve)
-        words = said if curve.peak is not None else f"{covariate.name}: no active bin here."
-        self.draw(Drawing(panels=panels, summary=words, rows=(TILE_HEIGHT,)))
+        words = said if curve.peak is not None else f"{_spoken(covariate)}: no active bin where anything is drawn."
+        said = " ".join(each for each in (words, drawn_as(chosen), said_of_test(self._reads, selection, name)) if each)
+        self.draw(Drawing(panels=panels, summary=said, rows=(TILE_HEIGHT,), columns=self.columns))
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         """What is drawn, and what it shows in words."""
@@ -54,6 +62,14 @@ class _TuningTile(CanvasTile):
 
 def _spoken(covariate: Covariate) -> str:
     return covariate.name.replace("_", " ")
+
+
+def _largest(curve: Curve, chosen: Conditions) -> str:
+    """The largest mean with its interval, and where it is."""
+    interval = f"95 % interval {number(curve.peak_low)} to {number(curve.peak_high)}"
+    if np.isnan(curve.peak_low):
+        interval = "no interval: the animal was there in one block of time alone"
+    return f"largest mean {number(curve.largest)} ({interval}) at {chosen.labels[curve.peak or 0]}"
 
 
 class PolarTuning:
@@ -77,8 +93,8 @@ class _PolarTile(_TuningTile):
         visited = curve.occupancy_s[curve.occupancy_s > 0]
         least = float(visited.min()) if len(visited) == len(angles) else 0.0
         said = (
-            f"{covariate.name}: mean direction {np.rad2deg(towards):.0f}°, resultant length {number(length, 2)} "
-            f"(orange line). Outer circle {number(curve.top, 2)}, the largest mean activation; pale: {INTERVAL} "
+            f"{_spoken(covariate)}: mean direction {np.rad2deg(towards):.0f}°, resultant length {number(length, 2)} "
+            f"(orange line); {_largest(curve, chosen)}. Outer circle {number(curve.top, 2)}; pale: {INTERVAL} "
             f"Grey ring: time spent, {number(least, 2)} to {number(float(curve.occupancy_s.max()))} s per bin of "
             f"{360 / len(angles):g}°."
         )
@@ -102,7 +118,7 @@ class _LineTile(_TuningTile):
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         said = (
-            f"{covariate.name}: largest mean at {chosen.labels[curve.peak or 0]}. {chosen.n_conditions} quantiles of "
+            f"{_spoken(covariate)}: {_largest(curve, chosen)}. {chosen.n_conditions} quantiles of "
             f"the recording, each {number(float(curve.occupancy_s.min()))} s or more of this split. Pale: {INTERVAL} "
             f"Grey: where the time was spent. {value_axis(chosen).said}"
         ).rstrip()
@@ -125,18 +141,16 @@ class _BarTile(_TuningTile):
     kind = "discrete"
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
-        peak, least = curve.peak or 0, int(np.argmin(curve.occupancy_s))
-        interval = f"{number(float(curve.low[peak]))} to {number(float(curve.high[peak]))}"
+        least = int(np.argmin(curve.occupancy_s))
         said = (
-            f"{_spoken(covariate)}: largest for {chosen.labels[peak]} ({number(float(curve.mean[peak]))}, "
-            f"95 % interval {interval}). Lines: {INTERVAL} Least time in {chosen.labels[least]}: "
+            f"{_spoken(covariate)}: {_largest(curve, chosen)}. Lines: {INTERVAL} Least time in {chosen.labels[least]}: "
             f"{number(float(curve.occupancy_s[least]))} s."
         )
         return (bar_panel(covariate, chosen, curve, label="mean activation", colour="activation"),), said
 
 
 class RateMap:
-    """View: mean activation over a position."""
+    """View: mean activation over a position, beside the time spent there."""
 
     title: ClassVar[str] = "Map over position"
     page: ClassVar[str] = "latent"
@@ -149,39 +163,58 @@ class RateMap:
 
 class _MapTile(_TuningTile):
     kind = "position"
+    columns = (1.25, 1)
 
     def panels(self, covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[tuple[Panel, ...], str]:
         visited = curve.occupancy_s[curve.occupancy_s > 0]
         said = (
-            f"{_spoken(covariate)}: largest mean {number(curve.top)} at {chosen.labels[curve.peak or 0]}. "
+            f"{_spoken(covariate)}: {_largest(curve, chosen)}. "
             f"{len(visited)} of {curve.occupancy_s.size} cells visited"
-            + (f", for a median of {number(float(np.median(visited)), 2)} s." if len(visited) else ".")
+            + (f", for a median of {number(float(np.median(visited)), 2)} s" if len(visited) else "")
+            + f" (right: the time spent in each, at most {number(float(curve.occupancy_s.max()))} s; "
+            f"colours end at the {100 * MOST_SPENT:.0f}th percentile)."
         )
-        return (_map_panel(covariate, chosen, curve),), said
+        return _map_panels(covariate, chosen, curve), said
 
 
-def _map_panel(covariate: Covariate, chosen: Conditions, curve: Curve) -> Panel:
-    """Means in the frame of what was visited, with what their colours stand for."""
-    names = [with_unit(channel, covariate) for channel in covariate.channels]
+def _map_panels(covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[Panel, Panel]:
+    """Means, and the time spent, in the frame of what was visited, with what their colours stand for."""
     flat = chosen.edges if len(chosen.edges) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
-    mean, (xs, ys) = visited_part(curve.mean.reshape(len(flat[0]) - 1, -1), flat)
-    grid = mean.T[::-1]
+    spent = np.where(curve.occupancy_s > 0, curve.occupancy_s, np.nan)
+    maps, borders = visited_part(np.stack([curve.mean, spent]).reshape(2, len(flat[0]) - 1, -1), flat)
+    tops = curve.top, float(np.nanquantile(spent, MOST_SPENT)) if np.isfinite(spent).any() else 1.0
+    mean = _map_panel(covariate, maps[0], borders, tops[0], "sequence", "mean activation")
+    time = _map_panel(covariate, maps[1], borders, tops[1], "visible", "time spent (s)")
+    return mean, replace(time, column=1, y=replace(time.y, label="", shown=False), margins=(26, 50, 44, 50))
+
+
+def _map_panel(
+    covariate: Covariate,
+    values: NDArray[np.float64],
+    borders: tuple[NDArray[np.float64], NDArray[np.float64]],
+    top: float,
+    scale: str,
+    name: str,
+) -> Panel:
+    grid, (xs, ys) = values.T[::-1], borders
+    names = [with_unit(channel, covariate) for channel in covariate.channels]
     image = Layer(
         "image",
-        {"image": bytes_of(grid, 0.0, curve.top)},
+        {"image": bytes_of(grid, 0.0, top)},
         shape=list(grid.shape),
         extent=[float(xs[0]), float(xs[-1]), float(ys[0]), float(ys[-1])],
-        scale="sequence",
+        scale=scale,
         bottom=0.0,
-        top=curve.top,
+        top=top,
         missing=True,
-        name="mean activation",
+        name=name,
     )
     return Panel(
+        title=name,
         x=Axis(low=float(xs[0]), high=float(xs[-1]), label=names[0]),
         y=Axis(low=float(ys[0]), high=float(ys[-1]), label=names[1] if len(names) > 1 else "", shown=len(names) > 1),
-        layers=(image, Layer("key", scale="sequence", bottom=0.0, top=curve.top)),
-        margins=(10, 62, 44, 62),
+        layers=(image, Layer("key", scale=scale, bottom=0.0, top=top)),
+        margins=(26, 58, 44, 58),
         equal=len(names) > 1,
         hug=len(names) > 1,
         grid=False,
