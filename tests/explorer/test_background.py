@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import panel as pn
 import pytest
 from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
@@ -35,12 +36,20 @@ class Visitors:
         application = Application(FunctionHandler(lambda document: None))
         self._context = ApplicationContext(application, io_loop=IOLoop.current())
 
-    async def come(self, name: str) -> Any:
-        """A new session."""
+    async def come(self, name: str, *, arrived: bool = True) -> Any:
+        """A new session, with its page in the browser or on its way there."""
         asked = RequestStartLine("GET", "/", "HTTP/1.1")
         request = HTTPServerRequest(start_line=asked, headers=HTTPHeaders(Host="127.0.0.1"))
         request.protocol = "http"
-        return await self._context.create_session_if_needed(name, request, token=generate_jwt_token(name))
+        session = await self._context.create_session_if_needed(name, request, token=generate_jwt_token(name))
+        if arrived:
+            self.arrive(session)
+        return session
+
+    def arrive(self, session: Any) -> None:
+        """The browser has the page."""
+        with set_curdoc(session.document):
+            pn.state._on_load(session.document)
 
     async def leave(self, session: Any) -> None:
         """Close a session, as happens some time after its last connection."""
@@ -97,6 +106,23 @@ def test_page_hears_of_every_step_in_turn_and_in_the_loop() -> None:
 
     asyncio.run(visit())
     assert heard == [(n, threading.get_ident()) for n in range(5)]
+
+
+def test_page_that_is_on_its_way_hears_once_it_is_there() -> None:
+    heard: list[int] = []
+
+    async def visit() -> None:
+        visitors = Visitors()
+        session = await visitors.come("one", arrived=False)
+        with set_curdoc(session.document):
+            beside_in_steps(lambda: iter(range(3)), heard.append, lambda _: None)
+        await asyncio.sleep(0.1)
+        assert heard == []
+        visitors.arrive(session)
+        await until(lambda: len(heard) == 3)
+
+    asyncio.run(visit())
+    assert heard == [0, 1, 2]
 
 
 def test_nobody_waits_for_the_work_of_another() -> None:

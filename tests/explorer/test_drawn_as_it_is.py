@@ -287,12 +287,19 @@ def test_selectivity_without_bounds_gets_about_those_the_mapper_would_have_found
     assert 0.5 * expected - 0.01 < width < 2 * expected + 0.01
 
 
-def test_scores_that_cannot_be_cut_anew_get_no_bounds_and_the_caption_says_so(
-    reach_run: Run, reads: Readings, selection: Selection
-) -> None:
-    rows = reads.scored("model", "selectivity").by_condition("speed", "test", (0, 3, 0))
+def test_scores_of_values_that_cannot_be_cut_anew_get_no_bounds(reads: Readings, selection: Selection) -> None:
     table = pd.DataFrame({"variable": "speed", "split": "test", "condition": ["fast"], "selectivity": [0.5]})
-    assert not has_interval(with_interval(reads, selection, "selectivity", table if not len(rows) else rows))
+    pd.testing.assert_frame_equal(with_interval(reads, selection, "selectivity", table), table)
+
+
+def test_scores_that_the_bins_do_not_give_get_no_bounds(scored_run: Run) -> None:
+    reads = readings(scored_run)
+    chosen = Selection(run=scored_run.name, latent=3, variable="target", split="test")
+    rows = reads.scored("model", "selectivity").by_condition("target", "test", (0, 3, 0))
+    bare = rows.drop(columns=["selectivity_low", "selectivity_high"])
+    other = bare.assign(selectivity=0.9 * bare["selectivity"] + 0.05)
+    assert has_interval(with_interval(reads, chosen, "selectivity", bare))
+    assert not has_interval(with_interval(reads, chosen, "selectivity", other))
 
 
 def test_selectivity_has_its_interval_in_the_tile(scored_run: Run) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import panel as pn
+from panel.io.state import set_curdoc
 from tornado.ioloop import IOLoop
 
 from nldisco_core.errors import NLDiscoError
@@ -56,8 +57,11 @@ def beside_in_steps(
 
     def deliver(done: Future[T | None]) -> None:
         """In the loop that serves the page, which is where pages are closed: none is between asking and acting."""
-        if document.session_context is None:
-            return
+        if document.session_context is not None:
+            with set_curdoc(document):
+                pn.state.onload(partial(take, done))  # what changes while a page is on its way never gets there
+
+    def take(done: Future[T | None]) -> None:
         error = done.exception()
         if error is not None:
             document.add_next_tick_callback(partial(failed, error))

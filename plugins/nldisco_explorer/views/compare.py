@@ -300,7 +300,10 @@ class _CompareTile(CanvasTile):
             said.append("Traces share the axis of time, and each has a scale of its own.")
         else:
             said.append("The selected latent has no partner: it is silent here, or the other model has fewer latents.")
-        said.append("Every latent is assigned a partner, which is no evidence by itself. Click a dot or a row.")
+        said.append(
+            "Every latent is assigned a partner, which is no evidence by itself, and a slow drift that both share"
+        )
+        said.append("counts as alike. Click a dot or a row.")
         return " ".join(each for each in said if each)
 
     def _matched(self, selection: Selection, found: Pairing) -> str:
