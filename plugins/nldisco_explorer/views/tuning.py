@@ -184,7 +184,7 @@ def _map_panels(covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple
     maps, borders = visited_part(np.stack([curve.mean, spent]).reshape(2, len(flat[0]) - 1, -1), flat)
     tops = curve.top, float(np.nanquantile(spent, MOST_SPENT)) if np.isfinite(spent).any() else 1.0
     mean = _map_panel(covariate, maps[0], borders, tops[0], "sequence", "mean activation")
-    time = _map_panel(covariate, maps[1], borders, tops[1], "visible", "time spent (s)")
+    time = _map_panel(covariate, maps[1], borders, tops[1], "ink", "time spent (s)")
     return mean, replace(time, column=1, y=replace(time.y, label="", shown=False), margins=(26, 50, 44, 50))
 
 
