@@ -117,6 +117,7 @@ def save(browser: Browser, run: Path, shots: list[Shot]) -> None:
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.goto(url + shot.link)
                 page.locator(".tile").first.wait_for(timeout=120_000)
+                page.wait_for_timeout(SETTLED_MS)
                 if theme == "dark":
                     page.get_by_role("button", name="Toggle theme").click()
                 page.mouse.move(10, height - 10)
@@ -132,7 +133,11 @@ def serving(run: Path) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None  # piped above
         try:
-            yield next(word for line in server.stdout for word in line.split() if word.startswith("http://"))
+            words = (word for line in server.stdout for word in line.split())
+            url = next((word for word in words if word.startswith("http://")), None)
+            if url is None:
+                sys.exit(f"{run} was not served; the reason stands above")
+            yield url
         finally:
             server.terminate()
 
