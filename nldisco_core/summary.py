@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from nldisco_core.discoveries import Q_LEVEL, found
 from nldisco_core.ledger import standing
 from nldisco_core.runs import Run
+
+if TYPE_CHECKING:
+    from nldisco_core.mapping import MapperResult
 
 __all__ = ["SHARP", "Findings", "as_json", "best_found", "comparison", "printable", "top_mappings"]
 
@@ -35,12 +38,18 @@ class Findings:
     copies: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
-    def of(cls, run: Run) -> Findings:
-        """The tables of a finished run."""
+    def of(cls, run: Run, *, mapping: Callable[[str, str], MapperResult] | None = None) -> Findings:
+        """The tables of a finished run.
+
+        Parameters
+        ----------
+        mapping : gives what a mapper found, from the names of a model and of the mapper; None reads it from disk
+        """
+        read = mapping or (lambda model, mapper: run.part(model).mapping(mapper))
         parts = (run.model, *run.controls.values())
         return cls(
             metrics=run.metrics,
-            mappings={part.name: tuple(part.mapping(name).table for name in part.mappings) for part in parts},
+            mappings={part.name: tuple(read(part.name, name).table for name in part.mappings) for part in parts},
             seed_match=run.table("seed_match") if "seed_match" in run.tables else pd.DataFrame(),
             copies=run.table("copies") if "copies" in run.tables else pd.DataFrame(),
         )

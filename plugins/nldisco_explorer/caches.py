@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ LAYOUT = "3"
 """Raised when what is kept, or how, changes."""
 
 SOURCES = ("run.json", "binned", "latents", "controls/*/latents")
+
+PARTIAL, ABANDONED_S = ".partial-", 3600.0
+"""Beginning of the name of a folder that is being written, and the age from which nobody writes it any more."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -70,7 +74,7 @@ class Cache:
         """Write arrays so that a reader sees all or none of them, whoever else is writing the same."""
         try:
             self._folder.parent.mkdir(exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._folder.parent))
+            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self._folder.parent))
             try:
                 for key, values in arrays.items():
                     np.save(partial / f"{key}.npy", values)
@@ -86,7 +90,14 @@ class Cache:
         return self._read(name) or arrays
 
     def _forget(self) -> None:
-        """Take away what was derived from the run as it was before."""
+        """Take away what was derived from the run as it was before, and what writers left that were killed."""
         for each in self._folder.parent.glob("*"):
-            if each.is_dir() and each != self._folder and not each.name.startswith(".partial-"):
+            if each.is_dir() and each != self._folder and (not each.name.startswith(PARTIAL) or _is_abandoned(each)):
                 shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_abandoned(partial: Path) -> bool:
+    try:
+        return time.time() - partial.stat().st_mtime > ABANDONED_S
+    except OSError:  # finished meanwhile
+        return False

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,3 +161,13 @@ def test_preparing_tells_how_far_it_is_and_keeps_everything(run: Run) -> None:
     assert n_kept > 10
     prepare(run, lambda done, total, what: None)
     assert len(kept_of(run)) == n_kept
+
+
+def test_what_a_killed_writer_left_is_taken_away_and_what_is_being_written_stays(run: Run) -> None:
+    left, written = (run.folder / "cache" / f".partial-{name}" for name in ("left", "written"))
+    for folder in (left, written):
+        folder.mkdir(parents=True)
+    os.utime(left, (time.time() - 7200, time.time() - 7200))
+    Cache(run.folder).get("of killed writers", lambda: one(1.0))
+    assert not left.exists()
+    assert written.exists()

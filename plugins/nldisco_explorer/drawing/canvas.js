@@ -219,7 +219,8 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   base.addEventListener("dblclick", whole)
   const sizes = new ResizeObserver(repaint)
   sizes.observe(frame)
-  const looks = new MutationObserver(() => setTimeout(repaint, 60))
+  // once when the theme is likely there, and once when the slowest page has put it on
+  const looks = new MutationObserver(() => { for (const wait of [60, 600]) { setTimeout(repaint, wait) } })
   for (const element of [document.documentElement, document.body]) {
     looks.observe(element, {attributes: true, attributeFilter: ["class", "style", "data-theme", "data-mui-color-scheme"]})
   }

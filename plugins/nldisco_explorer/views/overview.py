@@ -181,7 +181,7 @@ class Comparison:
 
     def build(self, run: Run) -> WrittenTile:
         """A new tile."""
-        blocks = printable(comparison(Findings.of(run)), {"model": run.model.provider})
+        blocks = printable(comparison(Findings.of(run, mapping=readings(run).mapping)), {"model": run.model.provider})
         written = [_table(title, table) for title, table in blocks.items() if title != "reconstruction"]
         return WrittenTile("<p>test bins; mean, with lowest and highest instance.</p>" + "".join(written))
 
