@@ -235,13 +235,13 @@ def test_copied_link_restores_the_whole_place_elsewhere(visit: Any, chromium: Br
     fresh.open("", ".page-session canvas[data-painted]")
     assert fresh.page.url == link
     for page, drawn in (("session", "canvas"), ("map", "canvas"), ("latent", "section")):
-        said = []
         for each in (visit, fresh):
             each.page.get_by_role("button", name=page.capitalize(), exact=True).click()
             each.page.locator(f".page-{page} {drawn}").first.wait_for(timeout=30_000)
+            if page == "latent":  # whose tiles arrive one after the other
+                each.page.locator(".page-latent").get_by_label("grouped by").wait_for(timeout=30_000)
             each.rest()
-            said.append(standing(each, page))
-        assert said[0] == said[1], page
+        assert standing(visit, page) == standing(fresh, page), page
     said_of_all = fresh.text(".page-latent")
     for expected in ("22 of 1024 latents of instance 1", "those caught on the map", f"⚑ {held['latent']}", "⚑ 7"):
         assert expected in said_of_all

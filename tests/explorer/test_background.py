@@ -16,6 +16,7 @@ from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.server.contexts import ApplicationContext
 from bokeh.util.token import generate_jwt_token
+from nldisco_explorer import pairing
 from nldisco_explorer.drawing.background import beside, beside_in_steps
 from nldisco_explorer.views.compare import Matches
 from panel.io.state import set_curdoc
@@ -27,6 +28,12 @@ from nldisco_core.runs import Run
 from nldisco_core.selection import Selection
 
 LONG_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _nothing_matched_before() -> None:
+    """Matchings are shared by all visitors of a process, those of other tests too."""
+    pairing._kept.clear()
 
 
 class Visitors:

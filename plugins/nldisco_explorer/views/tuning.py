@@ -21,7 +21,7 @@ from nldisco_explorer.polar import angles_of, direction_of
 from nldisco_explorer.readings import Readings, readings
 from nldisco_explorer.tested import said_of_test
 from nldisco_explorer.value_axis import value_axis, with_unit
-from nldisco_explorer.visited import visited_part
+from nldisco_explorer.visited import plane_of, visited_part
 from nldisco_explorer.wording import number
 
 __all__ = ["ConditionBars", "PolarTuning", "RateMap", "TuningCurve"]
@@ -173,23 +173,25 @@ class _MapTile(_TuningTile):
             + (f", for a median of {number(float(np.median(visited)), 2)} s" if len(visited) else "")
             + f" (right: the time spent in each, at most {number(float(curve.occupancy_s.max()))} s; "
             f"colours end at the {100 * MOST_SPENT:.0f}th percentile)."
+            + (" Of the three dimensions the two that reach farthest are drawn." if len(chosen.edges) > 2 else "")
         )
         return _map_panels(covariate, chosen, curve), said
 
 
 def _map_panels(covariate: Covariate, chosen: Conditions, curve: Curve) -> tuple[Panel, Panel]:
     """Means, and the time spent, in the frame of what was visited, with what their colours stand for."""
-    flat = chosen.edges if len(chosen.edges) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
-    spent = np.where(curve.occupancy_s > 0, curve.occupancy_s, np.nan)
-    maps, borders = visited_part(np.stack([curve.mean, spent]).reshape(2, len(flat[0]) - 1, -1), flat)
+    kept, means, spent = plane_of(curve.mean, curve.occupancy_s, chosen.edges)
+    names = [with_unit(covariate.channels[axis], covariate) for axis in kept]
+    edges = tuple(chosen.edges[axis] for axis in kept) if len(kept) == 2 else (chosen.edges[0], np.array([0.0, 1.0]))
+    maps, borders = visited_part(np.stack([means, spent]), edges)
     tops = curve.top, float(np.nanquantile(spent, MOST_SPENT)) if np.isfinite(spent).any() else 1.0
-    mean = _map_panel(covariate, maps[0], borders, tops[0], "sequence", "mean activation")
-    time = _map_panel(covariate, maps[1], borders, tops[1], "ink", "time spent (s)")
+    mean = _map_panel(names, maps[0], borders, tops[0], "sequence", "mean activation")
+    time = _map_panel(names, maps[1], borders, tops[1], "ink", "time spent (s)")
     return mean, replace(time, column=1, y=replace(time.y, label="", shown=False), margins=(26, 50, 44, 50))
 
 
 def _map_panel(
-    covariate: Covariate,
+    names: list[str],
     values: NDArray[np.float64],
     borders: tuple[NDArray[np.float64], NDArray[np.float64]],
     top: float,
@@ -197,7 +199,6 @@ def _map_panel(
     name: str,
 ) -> Panel:
     grid, (xs, ys) = values.T[::-1], borders
-    names = [with_unit(channel, covariate) for channel in covariate.channels]
     image = Layer(
         "image",
         {"image": bytes_of(grid, 0.0, top)},
