@@ -238,9 +238,11 @@ def test_copied_link_restores_the_whole_place_elsewhere(visit: Any, chromium: Br
         for each in (visit, fresh):
             each.page.get_by_role("button", name=page.capitalize(), exact=True).click()
             each.page.locator(f".page-{page} {drawn}").first.wait_for(timeout=30_000)
-            if page == "latent":  # whose tiles arrive one after the other
-                each.page.locator(".page-latent").get_by_label("grouped by").wait_for(timeout=30_000)
             each.rest()
+        for _ in range(40):  # tiles arrive one after the other
+            if standing(visit, page) == standing(fresh, page):
+                break
+            fresh.page.wait_for_timeout(500)
         assert standing(visit, page) == standing(fresh, page), page
     said_of_all = fresh.text(".page-latent")
     for expected in ("22 of 1024 latents of instance 1", "those caught on the map", f"⚑ {held['latent']}", "⚑ 7"):
