@@ -120,7 +120,6 @@ class Shell:
             label="Log out",
             href="./logout",
             target="_self",
-            visible=bool(self.visitor),
             size="small",
             variant="outlined",
             sx=QUIET_SX,
@@ -132,7 +131,7 @@ class Shell:
         self._open(query)
         self.page = pmui.Page(
             title="nldisco explorer",
-            header=[self._nav, self._run_picker, copy, keys, leave],
+            header=[self._nav, self._run_picker, copy, keys, *([leave] if self.visitor else [])],
             main=[self._main],
             theme_config=THEMES,
             sx=PAGE_SX,

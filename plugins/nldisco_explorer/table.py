@@ -132,7 +132,8 @@ class RankedTable:
         )
         self._search.param.watch(lambda event: self._set({SEARCH: event.new.strip() or None}), "value_input")
         self._pins, self._pinned = bar(margin=(6, 0, 0, 0)), dict[tuple[int, int], Any]()
-        self._presets = {name: self._preset(name) for name in PRESETS}
+        self._presets: dict[str, Any] = {}
+        self._offered_presets = bar(margin=(8, 0, 0, 0))
         self._all = pmui.Button(
             label="Show all latents", size="small", variant="outlined", visible=False, margin=(4, 0)
         )
@@ -167,7 +168,7 @@ class RankedTable:
         download.variant = "outlined"  # given to the constructor it makes Panel 1.9 warn of a deprecation of its own
         self.panel = pn.Column(
             bar(*self._pickers.values(), self._search, self._supported),
-            bar(*self._presets.values(), margin=(8, 0, 0, 0)),
+            self._offered_presets,
             self._pins,
             self._count,
             self._all,
@@ -314,8 +315,10 @@ class RankedTable:
         rows, selection = ranked(self._reads, place.selection), place.selection
         n_rows = len(rows)
         taken = selection.setting(PRESET) or ""
-        for name, button in self._presets.items():
-            button.visible = PRESETS[name].fits(rows) and (not self._compact or name == taken)
+        offered = [name for name in PRESETS if PRESETS[name].fits(rows) and (not self._compact or name == taken)]
+        if offered != list(self._presets):
+            self._presets = {name: self._preset(name) for name in offered}
+            self._offered_presets[:] = list(self._presets.values())
         chosen = PRESETS.get(taken)
         if chosen is not None and chosen.fits(rows):
             rows = chosen.of(rows)
