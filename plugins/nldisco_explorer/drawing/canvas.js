@@ -28,7 +28,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   host.append(style, frame)
 
   const state = {ranges: {}}
-  let payload = null, scene = null, theme = themes.light, asked = 0, drag = null, timer = null, moved = false
+  let payload = null, scene = null, theme = themes.light, isDark = null, asked = 0, drag = null, timer = null, moved = false
   const pointers = new Map()
 
   function repaint() { if (!asked) { asked = requestAnimationFrame(paintNow) } }
@@ -37,7 +37,8 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
     asked = 0
     const width = Math.round(frame.clientWidth)
     if (payload === null || width < 20) { return }
-    theme = {...themes[dark() ? "dark" : "light"], font: getComputedStyle(frame).fontFamily}
+    isDark = dark()
+    theme = {...themes[isDark ? "dark" : "light"], font: getComputedStyle(frame).fontFamily}
     const ratio = window.devicePixelRatio || 1, {height} = layout(payload.header, width, theme.font)
     for (const canvas of [base, over]) {
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
@@ -219,8 +220,9 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   base.addEventListener("dblclick", whole)
   const sizes = new ResizeObserver(repaint)
   sizes.observe(frame)
+  const follow = () => { if (dark() !== isDark) { repaint() } }
   // once when the theme is likely there, and once when the slowest page has put it on
-  const looks = new MutationObserver(() => { for (const wait of [60, 600]) { setTimeout(repaint, wait) } })
+  const looks = new MutationObserver(() => { for (const wait of [60, 600]) { setTimeout(follow, wait) } })
   for (const element of [document.documentElement, document.body]) {
     looks.observe(element, {attributes: true, attributeFilter: ["class", "style", "data-theme", "data-mui-color-scheme"]})
   }
