@@ -222,7 +222,7 @@ export function mount(host, {themes, tell = () => {}, dark = () => darkGround(ho
   sizes.observe(frame)
   const follow = () => { if (dark() !== isDark) { repaint() } }
   // once when the theme is likely there, and once when the slowest page has put it on
-  const looks = new MutationObserver(() => { for (const wait of [60, 600]) { setTimeout(follow, wait) } })
+  const looks = new MutationObserver(() => { setTimeout(repaint, 60); setTimeout(follow, 600) })
   for (const element of [document.documentElement, document.body]) {
     looks.observe(element, {attributes: true, attributeFilter: ["class", "style", "data-theme", "data-mui-color-scheme"]})
   }
